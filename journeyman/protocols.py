@@ -7,7 +7,8 @@ Each declares ``needs`` and ``gives``, sets of the words below; ``Run.check`` wa
 Words: ``answer`` ``oracle`` ``world`` (strategy) · ``score`` ``trace_scores`` ``spans`` ``critique`` ``preference`` (feedback) ·
 ``siblings`` (a group of at least two) · ``tokens`` (traces hold token ids) · ``values`` ``visits`` ... (marks and streams) ·
 ``lessons`` ``advantage`` ``behaviour_logp`` ``pairs`` ``targets`` (credit) · ``old_logp`` ``ref_logp`` (the learner, from the policy) ·
-``forward.logp`` ``forward.entropy`` ``forward.hidden`` ... (the policy's forward outputs) · ``term.NAME`` (a lesson's term tag).
+``forward.logp`` ``forward.entropy`` ``forward.hidden`` ... (the policy's forward outputs) ·
+``evaluate.value`` ``embed`` (what a strategy may ask of a policy besides samples) · ``term.NAME`` (a lesson's term tag).
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def declare(needs: Iterable[str] = (), gives: Iterable[str] = ()) -> Callable[[F
     return mark
 
 
+@runtime_checkable
 class Part(Protocol):
     """What ``Run.check`` reads of every part."""
 
@@ -52,9 +54,20 @@ class Part(Protocol):
     def gives(self) -> Words: ...
 
 
+def needs_of(part: Any) -> Words:
+    """What a part declares that it needs; nothing for what is not a part (a number, a plain function in a field)."""
+    return part.needs if isinstance(part, Part) else NONE
+
+
+def gives_of(part: Any) -> Words:
+    """What a part declares that it gives."""
+    return part.gives if isinstance(part, Part) else NONE
+
+
 # ---------------------------------------------------------------------------------------- policies
 
 
+@runtime_checkable
 class Policy(Protocol):
     """A model that answers. Concurrent calls are coalesced below this interface; siblings share their prefix."""
 
@@ -79,8 +92,20 @@ class Policy(Protocol):
         """Append ``text`` as the model's own words, then ``turn`` as messages, and sample on. Nothing is re-rendered."""
         ...
 
+    def abandoned(self, id: str) -> tuple[int, int]:
+        """(prompt, sampled) tokens that the failed or cancelled call ``id`` had spent; forgets them."""
+        ...
+
     async def logp(self, tokens: Sequence[int]) -> tuple[float, ...]:
         """Log-probability (L) of each token given those before it at temperature 1; 0 for the first."""
+        ...
+
+    async def evaluate(self, tokens: Sequence[int], head: str) -> tuple[float, ...]:
+        """What a head (``value`` ...) says at each token (L); a policy with that head gives ``evaluate.HEAD``."""
+        ...
+
+    async def embed(self, text: str) -> tuple[float, ...]:
+        """A vector for a text; a policy that can gives ``embed``."""
         ...
 
     def render(self, messages: Sequence[Message]) -> tuple[tuple[int, ...], tuple[bool, ...]]:
@@ -158,6 +183,8 @@ class View(Protocol):
         role: str = "solver",
     ) -> Awaitable[Trace]: ...
     def logp(self, tokens: Sequence[int]) -> Awaitable[tuple[float, ...]]: ...
+    def evaluate(self, tokens: Sequence[int], head: str = "value") -> Awaitable[tuple[float, ...]]: ...
+    def embed(self, text: str) -> Awaitable[tuple[float, ...]]: ...
     def mark(self, trace: Trace, name: str, value: Any) -> None:
         """Record a score, a visit count, an accept or reject on a trace, for credit to use."""
         ...

@@ -1,0 +1,22 @@
+# make demo | test | check: each works on a fresh machine with Python 3.11 or newer.
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip -c constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[test]'
+	touch $@
+
+demo: $(VENV)/ready
+	$(BIN)/journeyman run expert_iteration --out out/demo
+
+test: $(VENV)/ready
+	scripts/check
+	$(BIN)/python -m pytest -n 2
+
+check: $(VENV)/ready
+	scripts/check
