@@ -204,12 +204,16 @@ def gold_text(task: Task) -> str | None:
     return gold if isinstance(gold, str) else None
 
 
+def unwatched(done: int, total: int) -> None:
+    """Nobody looks."""
+
+
 @dataclass(frozen=True)
 class Runner:
     """How attempts are made: one strategy, acted by one policy, judged by one feedback, on a window of live attempts.
 
     ``window`` bounds how many attempts live at once (oldest first), so that memory stays flat however many tasks wait.
-    ``world`` makes the environment of a task for strategies that need one.
+    ``world`` makes the environment of a task for strategies that need one; ``watch`` is told (done, total) attempts.
     """
 
     strategy: Strategy
@@ -220,6 +224,7 @@ class Runner:
     seed: int = 0
     window: int = 512
     world: Callable[[Task], World] | None = None
+    watch: Callable[[int, int], None] = unwatched
 
     async def attempt(self, policies: Mapping[str, Policy], assignment: Assignment, id: str) -> Attempt:
         """Run the strategy once. Whatever it raises, and running out of time or budget, becomes ``attempt.error``;
@@ -273,23 +278,25 @@ class Runner:
         memory = memory or Forgetful()
         made: list[list[Attempt | None]] = [[None] * a.siblings for a in assignments]
         groups: list[Group | None] = [None] * len(assignments)
+        total, ended = sum(a.siblings for a in assignments), 0
         work = iter([(k, i) for k, a in enumerate(assignments) for i in range(a.siblings)])
 
         async def worker() -> None:
+            nonlocal ended
             for k, i in work:
                 id = f"{prefix}/{first + k}/{i}"
                 attempt = memory.attempt(id, assignments[k].task)
                 if attempt is None:
                     attempt = await self.attempt(policies, assignments[k], id)
                     memory.put_attempt(assignments[k].task, attempt)
-                made[k][i] = attempt
+                made[k][i], ended = attempt, ended + 1
+                self.watch(ended, total)
                 done = tuple(a for a in made[k] if a is not None)
                 if len(done) == len(made[k]):
                     group = Group(f"{prefix}/{first + k}", assignments[k], done)
                     groups[k] = memory.group(group) or await self.judge(group)
                     memory.put_judgements(groups[k] or group)
 
-        total = sum(a.siblings for a in assignments)
         async with asyncio.TaskGroup() as pool:
             for _ in range(min(self.window, total)):
                 pool.create_task(worker())
@@ -299,6 +306,7 @@ class Runner:
 class Memory(Protocol):
     """Where finished work is kept before it is used (the run store)."""
 
+    def begin_step(self, step: int) -> None: ...
     def attempt(self, id: str, task: Task) -> Attempt | None: ...
     def put_attempt(self, task: Task, attempt: Attempt) -> None: ...
     def group(self, group: Group) -> Group | None:
@@ -310,6 +318,9 @@ class Memory(Protocol):
 
 class Forgetful:
     """Keeps nothing (evaluation, ``solve``)."""
+
+    def begin_step(self, step: int) -> None:
+        return None
 
     def attempt(self, id: str, task: Task) -> Attempt | None:
         return None

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal
 
+from journeyman.prompts import ASK_AGAIN
 from journeyman.protocols import View, words
 from journeyman.runner import Check
 from journeyman.scope import report
@@ -22,8 +23,6 @@ async def turns(question: Question, policy: View, n: int, again: str) -> AsyncIt
         yield trace
 
 
-AGAIN = "That answer is wrong. Think about what went wrong, and try again."
-
 
 @dataclass(frozen=True)
 class retry:
@@ -37,7 +36,7 @@ class retry:
     """
 
     turns: int = 5
-    again: str = AGAIN
+    again: str = ASK_AGAIN[0]
     choose: Literal["vote", "last"] = "vote"
     needs = words()
     gives = words("answer")
@@ -58,7 +57,7 @@ class retry_until_right:
     """
 
     turns: int = 5
-    again: str = AGAIN
+    again: str = ASK_AGAIN[0]
     needs = words("oracle")
     gives = words("answer", "turn_score")
 

@@ -14,16 +14,12 @@ from random import Random
 
 from reasoning_gym.logic.knights_knaves import KNIGHT_KNAVE_PAIRS
 
+from journeyman.prompts import ASK_AGAIN, ASK_CHOOSE, ASK_DECLINE, ASK_REVISE, ASK_VERIFY
 from journeyman.tasks.entries import Entry
 from journeyman.tasks.solvers.dates import DAYS
 from journeyman.tasks.solvers.steps import Solver, answer_of, join, split_steps
 from journeyman.types import Message
 
-ASK_VERIFY = ("Is this attempt right? Check each step.", "Check this attempt step by step.", "Verify each step of this attempt.")
-ASK_REVISE = ("This attempt may be wrong. Give a corrected one.", "Revise this attempt.", "Improve this attempt if it is wrong.")
-ASK_CHOOSE = ("Which of these answers is right?", "Choose the right answer.")
-ASK_AGAIN = ("That answer is wrong. Think about what went wrong, and try again.", "That is wrong. Try again.", "Try again.")
-ASK_DECLINE = ('If you are not sure, say "I don\'t know".', "You may decline if you do not know.")
 UNKNOWN = "I don't know"
 
 _TOKEN = re.compile(r"\d+|[A-Za-z]+")
