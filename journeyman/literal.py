@@ -54,7 +54,9 @@ def look_up(name: str, families: tuple[ModuleType, ...]) -> Any:
     known = sorted({n for f in families for n in f.__all__})
     close = difflib.get_close_matches(name, known, 1)
     kind = f" of {families[0].__name__.rpartition('.')[2]}" if len(families) == 1 else ""
-    raise ValueError(f"no part{kind} is named {name!r}" + (f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"))
+    raise ValueError(
+        f"no part{kind} is named {name!r}" + (f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}")
+    )
 
 
 def call(name: str, part: Any, args: list[Any], keywords: dict[str, Any]) -> Any:

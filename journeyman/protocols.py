@@ -6,7 +6,7 @@ Each declares ``needs`` and ``gives``, sets of the words below; ``Run.check`` wa
 
 Words: ``answer`` ``oracle`` ``world`` (strategy) · ``score`` ``trace_scores`` ``spans`` ``critique`` ``preference`` (feedback) ·
 ``siblings`` (a group of at least two) · ``tokens`` (traces hold token ids) · ``values`` ``visits`` ... (marks and streams) ·
-``lessons`` ``advantage`` ``behaviour_logp`` ``pairs`` ``targets`` (credit) · ``old_logp`` ``ref_logp`` (the learner, from the policy) ·
+``lessons`` ``advantage`` ``behaviour_logp`` ``pairs`` ``targets`` (credit) · ``old_logp`` ``ref_logp`` (the learner) ·
 ``forward.logp`` ``forward.entropy`` ``forward.hidden`` ... (the policy's forward outputs) ·
 ``evaluate.value`` ``embed`` (what a strategy may ask of a policy besides samples) · ``term.NAME`` (a lesson's term tag).
 """
@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from journeyman.types import Answer, Assignment, Group, Judgement, Lesson, Message, Prompt, Question, Sampling, Task, Trace
+from journeyman.types import Answer, Assignment, Group, Judgement, Lesson, Message, Prompt, Sampling, Task, Trace
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,8 +141,8 @@ class Trainable(Policy, Protocol):
         """The trained tensors by name, for checkpoints."""
         ...
 
-    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Put back what ``weights`` gave."""
+    def load_weights(self, weights: Mapping[str, Tensor], version: int) -> None:
+        """Put back what ``weights`` gave at that version."""
         ...
 
     def after_step(self, stats: Mapping[str, float]) -> None:
@@ -197,7 +197,9 @@ class Strategy(Part, Protocol):
     """The expert. One that needs the truth says ``oracle = True`` and is called with ``check``; one that needs
     ``world`` is called with ``world``."""
 
-    def __call__(self, question: Question, policy: View) -> Awaitable[Answer]: ...
+    def __call__(self, *question_policy_and_capabilities: Any, **capabilities: Any) -> Awaitable[Answer]:
+        """``(question, policy)``, and ``check`` or ``world`` where it needs them."""
+        ...
 
 
 class World(Protocol):
@@ -268,4 +270,20 @@ class Objective(Part, Protocol):
 
 
 class Learner(Stateful, Part, Protocol):
-    def update(self, policy: Trainable, lessons: Sequence[Lesson]) -> dict[str, float]: ...
+    @property
+    def objective(self) -> Objective: ...
+    def prepare(self, policy: Trainable) -> None:
+        """See the policy as the run starts with it, before anything is restored (a reference model is a copy of it)."""
+        ...
+
+    def update(self, policy: Trainable, lessons: Sequence[Lesson]) -> dict[str, float]:
+        """Learn the lessons of one step; metrics of the update."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The learner's own tensors (optimiser moments) by flat names, for checkpoints."""
+        ...
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what ``tensors`` gave."""
+        ...

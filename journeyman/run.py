@@ -80,6 +80,7 @@ class Run:
         """The steps still to do, counted from 1."""
         for step in range(self.done + 1, self.last + 1):
             self.started = time.monotonic()
+            self.memory.begin_step(step)
             yield step
             self.done = step
 

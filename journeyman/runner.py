@@ -131,6 +131,10 @@ class Check(Protocol):
         """The gold answer as text, where the task has one."""
         ...
 
+    def solution(self) -> str:
+        """The worked solution; ValueError where the task has none."""
+        ...
+
 
 ARGUMENT = {"oracle": "check", "world": "world"}  # what a strategy needs -> the argument it is called with
 
@@ -196,6 +200,11 @@ class TaskCheck:
 
     def hint(self) -> str | None:
         return gold_text(self.task)
+
+    def solution(self) -> str:
+        if self.task.solution is None:
+            raise ValueError(f"task {self.task.id} has no worked solution")
+        return self.task.solution
 
 
 def gold_text(task: Task) -> str | None:

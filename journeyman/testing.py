@@ -132,6 +132,15 @@ class ListLearner:
         policy.version += 1
         return {"lessons": float(len(lessons))}
 
+    def prepare(self, policy: ScriptedPolicy) -> None:
+        return None
+
+    def tensors(self) -> dict[str, Any]:
+        return {}
+
+    def load_tensors(self, tensors: Mapping[str, Any]) -> None:
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         return {"updates": self.updates}
 

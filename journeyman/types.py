@@ -41,7 +41,8 @@ class Question:
 
 @dataclass(frozen=True)
 class Task:
-    """A question with its answer. The answer is opaque to all but feedback (gold text, tests, an entry to score)."""
+    """A question with its answer. The answer is opaque to all but feedback (gold text, tests, an entry to score);
+    ``solution`` is a worked solution where the source has one, for oracle strategies."""
 
     id: str
     prompt: Prompt
@@ -50,6 +51,7 @@ class Task:
     source: str = ""
     level: int = 0
     tags: tuple[str, ...] = ()
+    solution: str | None = None
 
     @property
     def question(self) -> Question:

@@ -1,1 +1,7 @@
+"""Learners: ``update(policy, lessons) -> metrics``, and the learning-rate schedules they take."""
 
+from journeyman.learners.gradient import Gradient
+from journeyman.learners.restart import restart
+from journeyman.learners.schedules import constant, cosine, linear
+
+__all__ = ["Gradient", "constant", "cosine", "linear", "restart"]

@@ -1,0 +1,269 @@
+"""From what a user wrote (a recipe's name, arguments, options) to a run that trains, keeps its folder and can resume."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import torch
+
+import journeyman
+from journeyman import recipes
+from journeyman.evals import paired_difference, summarise
+from journeyman.evaluation import Exam, choose, examines, step_metrics
+from journeyman.feedback import from_file, shuffled
+from journeyman.loggers import Logger, Tolerant, to_tensorboard, to_trackio, to_wandb
+from journeyman.loop import train
+from journeyman.policies import load_policy
+from journeyman.progress import Progress
+from journeyman.resume import prepare, records, resume, saves
+from journeyman.run import Action, Run
+from journeyman.runner import all_needs
+from journeyman.store import Session, Store
+from journeyman.tasks import load_tasks
+from journeyman.types import Group, Task
+
+Recipe = Callable[..., Run]
+
+
+class Misuse(ValueError):
+    """Something the user wrote cannot be done: one line that says what was found and what to write instead."""
+
+
+@contextmanager
+def assembly() -> Iterator[None]:
+    """What goes wrong while a user's words are turned into parts is misuse; afterwards it is a failure."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        raise Misuse(" ".join(str(error).split())) from error
+
+
+@dataclass
+class Options:
+    """What ``journeyman run`` takes besides the recipe's own arguments."""
+
+    out: Path
+    "Folder of the run: store, checkpoints, result.json."
+    eval_tasks: str | None = None
+    "Tasks to evaluate on before and after; default: the held-out split of the training tasks."
+    eval_n: int = 300
+    "How many of them."
+    eval_k: int = 4
+    "Attempts at each."
+    eval_every: int = 0
+    "Evaluate every so many steps too; 0 is only before and after."
+    save_every: int = 10
+    "Checkpoint every so many steps."
+    reward: str | None = None
+    "A reward of your own, my_file.py:function with (task, answer) -> float, in place of the recipe's feedback."
+    device: str = "auto"
+    "cpu, cuda, mps, or auto."
+    dtype: str = "auto"
+    "float32, bfloat16, or auto."
+    lora: int | None = None
+    "Rank of LoRA adapters to train instead of all weights."
+    log: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
+    "Also log metrics there."
+    shuffle_rewards: bool = False
+    "Control: permute the rewards among siblings. What is learned then is not from the verifier."
+
+
+def find_recipe(name: str) -> Recipe:
+    """A recipe by name, or the function ``recipe`` of a file ./my_recipe.py."""
+    if name.endswith(".py"):
+        return load_file(Path(name)).recipe
+    return getattr(recipes, name)
+
+
+def load_file(path: Path) -> ModuleType:
+    """A user's Python file as a module; it must define ``recipe``."""
+    if not path.is_file():
+        raise Misuse(f"there is no file {path}; write the path of a Python file that defines a function recipe(...) -> Run")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    if not callable(vars(module).get("recipe")):
+        raise Misuse(f"{path} defines no function recipe; write def recipe(policy='base', ...) -> Run")
+    return module
+
+
+def source_hash(recipe: Recipe) -> str:
+    """SHA-256 over the package's sources and the recipe's file."""
+    digest = hashlib.sha256()
+    folder = Path(journeyman.__file__).parent
+    for path in [*sorted(folder.rglob("*.py")), Path(inspect.getfile(recipe))]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def build(name: str, arguments: dict[str, Any], options: Options) -> tuple[Run, Exam]:
+    """The run that recipe and options describe, and the exam it sits before and after. Nothing is written."""
+    recipe = find_recipe(name)
+    written = dict(arguments)
+    policy_spec = written.get("policy", default_of(recipe, "policy"))
+    if isinstance(policy_spec, str):
+        written["policy"] = load_policy(
+            policy_spec, device=options.device, dtype=options.dtype, lora=options.lora, seed=written.get("seed", 0)
+        )
+    run = recipe(**written)
+    if not isinstance(run, Run):
+        raise Misuse(f"recipe {name} returned {type(run).__name__}, expected a Run")
+    feedback = run.runner.feedback
+    if options.reward:
+        feedback = from_file(options.reward)
+    exam = Exam(exam_tasks(recipe, arguments, options), feedback, k=options.eval_k, sampling=run.runner.sampling)
+    if options.shuffle_rewards and "oracle" in all_needs(run.runner.strategy):
+        raise Misuse(
+            "shuffle_rewards permutes rewards among siblings, but the strategy asks the verifier itself; write strategy=sample"
+        )
+    training = shuffled(feedback, seed=run.runner.seed) if options.shuffle_rewards else feedback
+    run.runner = replace(run.runner, feedback=training)
+    if options.eval_every < 0 or options.save_every < 1 or options.eval_n < 1 or options.eval_k < 1:
+        raise Misuse("eval_n, eval_k and save_every are at least 1, and eval_every at least 0")
+    if options.eval_every:
+        run.actions.append((options.eval_every, examines(exam)))
+    run.check()
+    return run, exam
+
+
+def default_of(recipe: Recipe, name: str) -> Any:
+    """A recipe's default for an argument."""
+    return inspect.signature(recipe).parameters[name].default
+
+
+def exam_tasks(recipe: Recipe, arguments: dict[str, Any], options: Options) -> list[Task]:
+    """The tasks of the exam: those asked for, else the held-out split of the training tasks."""
+    spec = options.eval_tasks or arguments.get("tasks") or default_of(recipe, "tasks")
+    return choose(load_tasks(spec, split="heldout", limit=options.eval_n), options.eval_n)
+
+
+# ---------------------------------------------------------------------------------------- running
+
+
+def start(name: str, arguments: dict[str, Any], options: Options) -> Path:
+    """Assemble, create the run folder, train, write result.json; returns the folder."""
+    with assembly():
+        run, exam = build(name, arguments, options)
+        record = {
+            "recipe": name if not name.endswith(".py") else str(Path(name).resolve()),
+            "arguments": arguments,
+            "options": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()},
+            "source": source_hash(find_recipe(name)),
+            "versions": {"journeyman": journeyman.__version__, "torch": torch.__version__, "python": sys.version.split()[0]},
+        }
+        store = Store(options.out).create(record)
+    with store:
+        prepare(run)
+        return carry_on(run, exam, store, options, record)
+
+
+def restart(folder: Path) -> Path:
+    """Continue the run of a folder from its last checkpoint; returns the folder."""
+    with assembly():
+        store = Store(folder).open()
+    with store:
+        with assembly():
+            record = store.record()
+            options = Options(**{**record["options"], "out": folder})
+            run, exam = build(record["recipe"], record["arguments"], options)
+            warning = resume(run, store)
+        if warning:
+            print(f"journeyman: {warning}", file=sys.stderr)
+        if record["source"] != source_hash(find_recipe(record["recipe"])):
+            print("journeyman: the source changed since this run started; its later steps come from other code", file=sys.stderr)
+        return carry_on(run, exam, store, options, record)
+
+
+def carry_on(run: Run, exam: Exam, store: Store, options: Options, record: dict[str, Any]) -> Path:
+    """The part that a new run and a resumed one share."""
+    run.memory = Session(store)
+    with assembly():
+        logger = open_logger(options, record)
+    with Progress(run.last, done=run.done) as progress:
+        run.actions += [
+            (1, measures()),
+            (1, records(store)),
+            (1, reports(progress, logger)),
+            (options.save_every, saves(store)),
+        ]
+        run.runner = replace(run.runner, watch=progress.attempts)
+        try:
+            asyncio.run(exam_and_train(run, exam, options.out, progress))
+        finally:
+            logger.close()
+    return options.out
+
+
+async def exam_and_train(run: Run, exam: Exam, out: Path, progress: Progress) -> None:
+    """Evaluate, train, evaluate, write the result. The first evaluation is kept, so that a resumed run has it."""
+    kept = out / "before.json"
+    if not kept.exists():
+        progress.note(f"evaluating before: {len(exam.tasks)} tasks x {exam.k}")
+        write_json(kept, await examine(run, exam))
+    await train(run)
+    progress.note(f"evaluating after: {len(exam.tasks)} tasks x {exam.k}")
+    before, after = json.loads(kept.read_text()), await examine(run, exam)
+    change = paired_difference([after["tasks"][t] for t in after["tasks"]], [before["tasks"][t] for t in after["tasks"]])
+    write_json(out / "result.json", {"before": before, "after": after, "change": vars_of(change)})
+
+
+async def examine(run: Run, exam: Exam) -> dict[str, Any]:
+    """The exam's report as JSON, with each task's share of correct attempts."""
+    groups = await exam.sit(run.policies.snapshot(), run.runner.actor)
+    shares = {g.task.id: sum(s == 1.0 for s in g.scores()) / len(g.scores()) for g in groups}
+    return {**summarise(groups, k=exam.k).to_json(), "tasks": shares}
+
+
+def vars_of(value: Any) -> dict[str, Any]:
+    return {k: getattr(value, k) for k in ("mean", "low", "high")}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write whole or not at all."""
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(json.dumps(value, indent=1))
+    scratch.replace(path)
+
+
+def measures() -> Action:
+    """The action that adds what the actors did to the step's metrics."""
+
+    async def measure(run: Run, step: int, groups: Sequence[Group], metrics: dict[str, float]) -> None:
+        metrics |= step_metrics(groups)
+
+    return measure
+
+
+def reports(progress: Progress, logger: Logger) -> Action:
+    """The action that shows and logs the step's metrics."""
+
+    async def report(run: Run, step: int, groups: Sequence[Group], metrics: dict[str, float]) -> None:
+        progress.step(step, metrics)
+        logger.log(step, metrics)
+
+    return report
+
+
+def open_logger(options: Options, record: dict[str, Any]) -> Tolerant:
+    """The logger that was asked for, in a shell that keeps its failures from ending the run."""
+    name = f"{Path(record['recipe']).stem}-{options.out.name}"
+    made: dict[str, Callable[[], Logger]] = {
+        "tensorboard": lambda: to_tensorboard(options.out / "tensorboard"),
+        "trackio": lambda: to_trackio("journeyman", name=name),
+        "wandb": lambda: to_wandb("journeyman", name=name),
+    }
+    return Tolerant([made[options.log]()] if options.log in made else [])

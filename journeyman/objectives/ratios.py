@@ -1,0 +1,97 @@
+"""Ratios (B, T): what the policy's probability of a token is divided by. All are detached and at least float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from journeyman.batch import Batch
+from journeyman.objectives.common import Ratio, at_least, exp_difference, stream, trained_logp
+from journeyman.protocols import Words, declare, needs_of, words
+
+
+@declare()
+def on_policy(batch: Batch) -> Tensor:
+    """1: REINFORCE and SFT, where the policy's probability is divided by itself."""
+    return torch.ones_like(exp_difference(batch.logp, batch.logp))
+
+
+@declare(needs=("old_logp",))
+def over_old(batch: Batch) -> Tensor:
+    """exp(logp - old_logp): over the learner's own policy when the lessons came in."""
+    return exp_difference(trained_logp(batch), stream(batch, "old_logp"))
+
+
+@declare(needs=("behaviour_logp",))
+def over_behaviour(batch: Batch) -> Tensor:
+    """exp(logp - behaviour_logp): over the policy that sampled, as the sampler reported it."""
+    return exp_difference(trained_logp(batch), stream(batch, "behaviour_logp"))
+
+
+@declare()
+def probability(batch: Batch) -> Tensor:
+    """exp(logp): over 1. Dynamic fine-tuning (DFT), Wu et al. 2025, arXiv 2508.05629."""
+    logp = trained_logp(batch)
+    return exp_difference(logp, torch.zeros_like(logp))
+
+
+@dataclass(frozen=True)
+class sequence_ratio:
+    """GSPO: one ratio for a whole answer, s = exp(mean over its trained tokens of log of(token)), at each of its tokens.
+
+    Zheng et al. 2025, arXiv 2507.18071. Use it with ``sequence_mean`` (the gradient of s is s / length at each token) and
+    ``ppo_clip(3e-4, 4e-4)``: s is a geometric mean, and a range of 0.2 would never clip it.
+    """
+
+    of: Ratio = over_old
+    gives = words()
+
+    @property
+    def needs(self) -> Words:
+        return needs_of(self.of)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        log_ratio = torch.where(batch.train, self.of(batch).log(), 0.0)
+        length = batch.train.sum(1, keepdim=True).clamp(min=1)
+        return (log_ratio.sum(1, keepdim=True) / length).exp().expand_as(log_ratio)
+
+
+@dataclass(frozen=True)
+class truncated:
+    """Truncated importance weight for a sampler that is not quite the learner: min(exp(old_logp - behaviour_logp), cap).
+
+    Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training" (a report without arXiv id).
+    It is a ``correction`` of ``surrogate``: the clip must not see it.
+    """
+
+    cap: float = 2.0
+    needs = words("old_logp", "behaviour_logp")
+    gives = words()
+
+    def __post_init__(self) -> None:
+        at_least("truncated", "cap", self.cap, 1)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return exp_difference(stream(batch, "old_logp"), stream(batch, "behaviour_logp")).clamp(max=self.cap)
+
+
+@dataclass(frozen=True, init=False)
+class times:
+    """The product of ratios. A clip sees the product; what it must not see is a ``correction`` of ``surrogate``."""
+
+    ratios: tuple[Ratio, ...]
+    gives = words()
+
+    def __init__(self, *ratios: Ratio) -> None:
+        if not ratios:
+            raise ValueError("times has no ratios; write times(over_old, truncated(2.0))")
+        object.__setattr__(self, "ratios", ratios)
+
+    @property
+    def needs(self) -> Words:
+        return words().union(*map(needs_of, self.ratios))
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return torch.stack([ratio(batch) for ratio in self.ratios]).prod(0)

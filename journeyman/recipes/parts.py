@@ -1,0 +1,31 @@
+"""What recipes share: from what a user may write (a spec or a part) to the part."""
+
+from __future__ import annotations
+
+from journeyman import feedback as feedbacks
+from journeyman import strategies
+from journeyman.literal import parse
+from journeyman.policies import load_policy
+from journeyman.protocols import Feedback, Strategy, Tasks, Trainable
+from journeyman.run import Policies
+from journeyman.tasks import load_tasks
+
+
+def policies_of(policy: str | Trainable, seed: int) -> Policies:
+    """The one policy of a single-model recipe: a folder's path, "base", or a policy already made."""
+    return Policies(policy=load_policy(policy, seed=seed) if isinstance(policy, str) else policy)
+
+
+def tasks_of(tasks: str | Tasks) -> Tasks:
+    """A task spec ("gym:gcd@1", "train.jsonl") or a source already made. Specs read the training split."""
+    return load_tasks(tasks, split="train") if isinstance(tasks, str) else tasks
+
+
+def strategy_of(strategy: str | Strategy) -> Strategy:
+    """A literal call ("vote(n=16)") or a strategy already made."""
+    return parse(strategy, strategies) if isinstance(strategy, str) else strategy
+
+
+def feedback_of(feedback: str | Feedback) -> Feedback:
+    """A literal call ("exact()", "auto" for what fits the tasks), or a feedback already made."""
+    return parse(feedback, feedbacks) if isinstance(feedback, str) else feedback
