@@ -26,7 +26,7 @@ from journeyman.loggers import Logger, Tolerant, to_tensorboard, to_trackio, to_
 from journeyman.loop import train
 from journeyman.policies import load_policy
 from journeyman.progress import Progress
-from journeyman.resume import prepare, records, resume, saves
+from journeyman.resume import records, resume, saves
 from journeyman.run import Action, Run
 from journeyman.runner import all_needs
 from journeyman.store import Session, Store
@@ -166,34 +166,44 @@ def start(name: str, arguments: dict[str, Any], options: Options) -> Path:
             "versions": {"journeyman": journeyman.__version__, "torch": torch.__version__, "python": sys.version.split()[0]},
         }
         store = Store(options.out).create(record)
-    with store:
-        prepare(run)
+    with store, resumable(options.out):
         return carry_on(run, exam, store, options, record)
 
 
 def restart(folder: Path) -> Path:
-    """Continue the run of a folder from its last checkpoint; returns the folder."""
+    """Continue the run of a folder from its last checkpoint, if it is not complete; returns the folder."""
     with assembly():
         store = Store(folder).open()
-    with store:
+    with store, resumable(folder):
+        if (folder / "result.json").is_file():  # written last of all
+            print(f"journeyman: the run in {folder} is complete; this is its result", file=sys.stderr)
+            return folder
         with assembly():
             record = store.record()
             options = Options(**{**record["options"], "out": folder})
             run, exam = build(record["recipe"], record["arguments"], options)
-            warning = resume(run, store)
-        if warning:
-            print(f"journeyman: {warning}", file=sys.stderr)
         if record["source"] != source_hash(find_recipe(record["recipe"])):
             print("journeyman: the source changed since this run started; its later steps come from other code", file=sys.stderr)
         return carry_on(run, exam, store, options, record)
 
 
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Ctrl-C ends the program with status 130 and one line that says how to continue the run of this folder."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        line = f"journeyman: stopped; finished attempts are kept, continue with journeyman run --resume {folder}"
+        print(f"\n{line}", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
 def carry_on(run: Run, exam: Exam, store: Store, options: Options, record: dict[str, Any]) -> Path:
-    """The part that a new run and a resumed one share."""
+    """The part that a new run and a resumed one share. The run holds its start weights."""
     run.memory = Session(store)
     with assembly():
         logger = open_logger(options, record)
-    with Progress(run.last, done=run.done) as progress:
+    with Progress(run.last) as progress:
         run.actions += [
             (1, measures()),
             (1, records(store)),
@@ -202,23 +212,31 @@ def carry_on(run: Run, exam: Exam, store: Store, options: Options, record: dict[
         ]
         run.runner = replace(run.runner, watch=progress.attempts)
         try:
-            asyncio.run(exam_and_train(run, exam, options.out, progress))
+            asyncio.run(exam_and_train(run, exam, store, progress))
         finally:
             logger.close()
     return options.out
 
 
-async def exam_and_train(run: Run, exam: Exam, out: Path, progress: Progress) -> None:
-    """Evaluate, train, evaluate, write the result. The first evaluation is kept, so that a resumed run has it."""
-    kept = out / "before.json"
+async def exam_and_train(run: Run, exam: Exam, store: Store, progress: Progress) -> None:
+    """Evaluate, train, evaluate, write the result. The first evaluation is of the start weights, so it comes before any
+    checkpoint is loaded; it is kept, so that a resumed run has it."""
+    kept = store.folder / "before.json"
     if not kept.exists():
         progress.note(f"evaluating before: {len(exam.tasks)} tasks x {exam.k}")
         write_json(kept, await examine(run, exam))
+    with assembly():
+        warning = resume(run, store)
+    if warning:
+        progress.note(f"journeyman: {warning}")
+    progress.done = run.done
+    if run.done:
+        progress.note(f"continuing after step {run.done} of {run.last}")
     await train(run)
     progress.note(f"evaluating after: {len(exam.tasks)} tasks x {exam.k}")
     before, after = json.loads(kept.read_text()), await examine(run, exam)
     change = paired_difference([after["tasks"][t] for t in after["tasks"]], [before["tasks"][t] for t in after["tasks"]])
-    write_json(out / "result.json", {"before": before, "after": after, "change": vars_of(change)})
+    write_json(store.folder / "result.json", {"before": before, "after": after, "change": vars_of(change)})
 
 
 async def examine(run: Run, exam: Exam) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from journeyman.evaluation import Exam, choose
 from journeyman.export import export_rollouts
 from journeyman.feedback import auto
 from journeyman.literal import parse
-from journeyman.policies import load_policy
+from journeyman.policies import Decoder, load_policy
 from journeyman.pretrain import Recipe as PretrainRecipe
 from journeyman.pretrain import pretrain as pretrain_base
 from journeyman.runner import all_needs
@@ -231,7 +231,10 @@ def export_model(folder: Path, out: Path) -> None:
     prefix = "policy/policy/"
     weights = {k.removeprefix(prefix): v for k, v in found.tensors.items() if k.startswith(prefix)}
     policy.load_weights(weights, found.state["versions"]["policy"])
-    policy.save(out)
+    if isinstance(policy, Decoder):
+        policy.save(out, merged=True)
+    else:
+        policy.save(out)
 
 
 # ---------------------------------------------------------------------------------------- entry

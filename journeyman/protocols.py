@@ -150,6 +150,16 @@ class Trainable(Policy, Protocol):
         ...
 
 
+@runtime_checkable
+class OwnLoss(Protocol):
+    """A trainable policy with a loss of its own, such as the load balancing of MoE routers. Its ``forward`` gives ``aux``, a
+    micro-batch's share of that loss (scalar), which the learner adds to the objective's."""
+
+    def before_step(self, batches: Sequence[Batch]) -> None:
+        """See every micro-batch of an optimiser step before its first backward, to gather whole-step statistics."""
+        ...
+
+
 class View(Protocol):
     """A policy as a strategy sees it: every call is recorded, seeded by its path, and charged to the budget.
 

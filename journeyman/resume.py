@@ -7,13 +7,13 @@ So no finished attempt is lost or doubled, and none is trained on twice relative
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from journeyman.run import Action, Run
-from journeyman.store import CheckpointError, Store, load_checkpoint, save_checkpoint
+from journeyman.store import CheckpointError, Store, latest, load_checkpoint, save_checkpoint
 from journeyman.types import Group
 
 
@@ -25,12 +25,20 @@ def tensors(run: Run) -> dict[str, Tensor]:
 
 def state(run: Run) -> dict[str, Any]:
     """All else that moves during a run, as plain JSON. Random numbers need none: each is derived from seed and place."""
-    return {
+    moving = {
         "versions": {name: policy.version for name, policy in run.policies.items()},
         "learners": {name: learner.state_dict() for name, learner in run.learners.items()},
         "curriculum": run.curriculum.state_dict(),
         "schedules": {name: schedule.state_dict() for name, schedule in run.schedules().items()},
     }
+    return listed(moving)
+
+
+def listed(value: Any) -> Any:
+    """The value with its tuples as lists (a learner's replay holds lessons): what JSON gives back, or refuses to write."""
+    if isinstance(value, Mapping):
+        return {k: listed(v) for k, v in value.items()}
+    return [listed(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def prepare(run: Run) -> None:
@@ -57,15 +65,17 @@ def restore(run: Run, step: int, found: dict[str, Tensor], known: dict[str, Any]
 
 
 def resume(run: Run, store: Store) -> str | None:
-    """Restore the last whole checkpoint of the store's folder; returns a warning if that is not the newest one. A run
-    that was killed before its first checkpoint starts at its beginning, with the attempts it had finished."""
+    """Restore the newest whole checkpoint of the store's folder into a run that holds its start weights; returns a warning
+    if that is not the newest one. Without any (killed before the first, or none is whole) the run starts at its beginning
+    and learns again from the attempts that the store holds: none of them is sampled anew."""
     prepare(run)
-    if store.checkpointed_step() is None:
+    if store.checkpointed_step() is None and latest(store.folder) is None:
         return None
     try:
         found = load_checkpoint(store.folder)
     except CheckpointError as error:
-        raise CheckpointError(f"{error}; its attempts are safe: journeyman export {store.folder}") from None
+        reason = str(error).removesuffix("; start the run anew with --out")
+        return f"{reason}; starting over from step 1 with the {store.counts()['attempts']:.0f} attempts that are stored"
     restore(run, found.step, found.tensors, found.state)
     return found.warning
 

@@ -93,7 +93,8 @@ class Run:
     def schedules(self) -> dict[str, Schedule]:
         """Every schedule that stands in a field of a part, by the order in which the parts are walked."""
         learners = [x for name in sorted(self.learners) for x in nested(self.learners[name])]
-        parts = [*nested(self.runner.strategy), *nested(self.runner.feedback), *nested(self.credit), *learners]
+        inside = [vars(self.curriculum)[k] for k in vars(self.curriculum)]
+        parts = [*inside, *nested(self.runner.strategy), *nested(self.runner.feedback), *nested(self.credit), *learners]
         found = {id(p): p for p in parts if isinstance(p, Schedule)}
         return {f"schedule{i}": s for i, s in enumerate(found.values())}
 
@@ -162,6 +163,7 @@ def check_words(run: Run) -> None:
     have |= gives_of(run.runner.strategy)
     require("feedback", run.runner.feedback, needs_of(run.runner.feedback), have)
     have |= gives_of(run.runner.feedback) | frozenset(w.removeprefix("forward.") for w in policy)
+    require("curriculum", run.curriculum, needs_of(run.curriculum), have)
     require("credit", run.credit, needs_of(run.credit), have)
     have |= gives_of(run.credit)
     for name, learner in run.learners.items():

@@ -86,7 +86,7 @@ class ScriptedPolicy:
             sampled + (True,) * n,
             old_logp + (0.0,) * given + (-1.0,) * n,
             old_version + (-1,) * given + (self.version,) * n,
-            start,
+            len(before),
             blank.sampling,
             "end" if len(kept) == len(drawn) else "length",
             blank.parent,

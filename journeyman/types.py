@@ -86,7 +86,7 @@ class Trace:
 
     ``tokens`` (L) is the whole sequence, prompt and ancestors included; empty from text-only endpoints.
     ``sampled`` (L) is true where the policy drew the token (in this call or an ancestor); ``start`` is the first
-    position this call added, so ``sampled[start:]`` is what this call drew. ``logp`` (L) is the log-probability
+    position this call drew: ``sampled[start:]`` is all true. ``logp`` (L) is the log-probability
     (nats) of a drawn token under softmax(logits / temperature) before top-p (temperature 1 when greedy), else 0.
     ``version`` (L) is the weight version that drew each token (weights may change in flight), -1 where not drawn.
     ``text`` is what this call drew. ``id`` is the call's path in its attempt; ``parent`` the id it continues.

@@ -101,7 +101,8 @@ def test_extend_keeps_ids_and_inherits_what_was_sampled():
         assert third.tokens[: len(second.tokens)] == second.tokens
         assert second.parent == first.id
         assert sum(third.sampled) == sum(t.sampled_tokens for t in a.traces)
-        assert third.start == len(second.tokens)
+        assert third.start == len(third.tokens) - third.sampled_tokens
+        assert all(third.sampled[third.start :])
         assert [t.id for t in a.lineage(third.id)] == [first.id, second.id, third.id]
 
 

@@ -41,12 +41,11 @@ class from_file:
             module = load_file(Path(path))
         except Exception as error:  # the user's file may raise anything; say where, in one line
             raise ValueError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
-        function: Any = vars(module).get(name)
-        if not callable(function):
+        if not callable(vars(module).get(name)):
             here = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
             what = "is not a function" if name in vars(module) else "does not exist"
             raise ValueError(f"{name} {what} in {path}; it has {', '.join(here) or 'no functions'}")
-        object.__setattr__(self, "_inline", each(function))
+        object.__setattr__(self, "_inline", each(vars(module)[name]))
         object.__setattr__(self, "_absolute", f"{Path(path).resolve()}:{name}")
 
     async def __call__(self, group: Group) -> Sequence[Judgement]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,10 +84,8 @@ class gym:
         except (Deadline, WorkerError) as error:
             if len(answers) == 1:
                 return {answers[0]: error}
-        alone: dict[str, float | str | Exception] = {}
-        for answer in answers:  # one of them hangs or kills the scorer; the others shall not pay for it
-            alone |= await self._library(entry, [answer])
-        return alone
+        alone = await asyncio.gather(*(self._library(entry, [answer]) for answer in answers))
+        return {answer: verdict for one in alone for answer, verdict in one.items()}  # who hung or killed the scorer pays alone
 
     async def _sound(self, entry: dict[str, Any]) -> bool:
         """Whether the scorer accepts the gold answer, where there is one."""

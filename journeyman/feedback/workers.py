@@ -3,9 +3,9 @@
 A worker is a fresh interpreter (not a fork: forks of a process with threads may deadlock; not multiprocessing: its
 children import the caller's main script again), in its own session, without standard input or output. A call names a
 function, "package.module:function" or "file.py:function", so nothing of the caller is copied. Its deadline is wall-clock
-time from the moment a worker has imported the function; then the worker and all it started are killed and the next call gets a new one.
-Workers hash strings with a fixed seed, so that generators which walk over sets give the same items in every run. This is
-no sandbox: the functions are trusted, only what they are given is not.
+time from the moment a worker has imported the function; then the worker and all it started are killed, and the next call
+gets a new one. Workers hash strings with a fixed seed, so that generators which walk over sets give the same items in every
+run. This is no sandbox: the functions are trusted, only what they are given is not.
 """
 
 from __future__ import annotations

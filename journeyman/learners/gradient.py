@@ -14,11 +14,11 @@ from torch import Tensor
 
 from journeyman.batch import Batch, collate
 from journeyman.learners.optimiser import Optimiser
-from journeyman.learners.packing import micro_batches, step_parts, totals_of
+from journeyman.learners.packing import micro_batches, plan, totals_of
 from journeyman.learners.schedules import constant
 from journeyman.objectives.common import Term, at_least, over_tokens
 from journeyman.objectives.sums import part_for
-from journeyman.protocols import NONE, Schedule, Trainable, Words, value, words
+from journeyman.protocols import NONE, OwnLoss, Schedule, Trainable, Words, value, words
 from journeyman.types import Lesson
 
 
@@ -46,8 +46,9 @@ class Gradient:
     Groups and pairs stay in one optimiser step. ``old_logp`` and ``ref_logp`` are computed for lessons that lack them, before
     the first backward, iff the objective needs them; the reference is the policy as ``prepare`` saw it (as the run starts).
     Denominators are counted over the whole optimiser step, then rows that add nothing are left out, the rest goes through
-    in micro-batches of ``micro_tokens`` padded tokens. A loss or gradient norm that is not finite skips its optimiser step
-    and leaves weights and moments as they were (metric ``skipped_steps``).
+    in micro-batches of ``micro_tokens`` padded tokens. A policy with a loss of its own (``OwnLoss``) has it added. A loss or
+    gradient norm that is not finite skips its optimiser step and leaves weights and moments as they were (metric
+    ``skipped_steps``).
 
     ``lr`` * ``schedule(optimiser steps taken)`` is the learning rate, ``max_grad_norm`` None for no clipping.
     ``replay_share`` * lessons more are drawn from the last ``replay_size`` lessons of earlier updates.
@@ -114,8 +115,9 @@ class Gradient:
 
     # ------------------------------------------------------------------------------------ the update
 
-    def update(self, policy: Trainable, lessons: Sequence[Lesson], updates: int | None = None) -> dict[str, float]:
-        """Learn the lessons of one step. ``updates`` takes the place of the field of that name for this call."""
+    def update(self, policy: Trainable, lessons: Sequence[Lesson], steps: int | None = None) -> dict[str, float]:
+        """Learn the lessons of one step. ``steps``: so many optimiser steps in as many passes as it takes, in place of
+        ``updates`` and ``epochs``."""
         optimiser = self._ready(policy)
         rng = random.Random(f"{self.seed}/replay/{self.rounds}")
         old = rng.sample(self._buffer, min(round(value(self.replay_share) * len(lessons)), len(self._buffer)))
@@ -123,9 +125,8 @@ class Gradient:
         tally, kept = Tally(), [x for x in new if self.teaches(x)]
         replayed = {id(x) for x in old}
         first = True
-        for epoch in range(self.epochs):
-            for part in step_parts([*new, *old], updates or self.updates, f"{self.seed}/{self.rounds}/{epoch}"):
-                first &= not self._step(policy, optimiser, part, tally, replayed if first else None)
+        for part in plan([*new, *old], self.updates, self.epochs, steps, f"{self.seed}/{self.rounds}"):
+            first &= not self._step(policy, optimiser, part, tally, replayed if first else None)
         if value(self.replay_share):
             self._buffer = [*self._buffer, *kept][-self.replay_size :]
         self.rounds += 1
@@ -155,12 +156,18 @@ class Gradient:
         if not kept:
             return False
         loss, metrics = 0.0, Tally()
-        for rows in micro_batches(kept, self.micro_tokens):
-            own = [kept[i] for i in rows]
+        parts = [[kept[i] for i in rows] for rows in micro_batches(kept, self.micro_tokens)]
+        own_loss = isinstance(policy, OwnLoss)
+        if own_loss:
+            policy.before_step([collate(own, totals, device_of(optimiser)) for own in parts])
+        for own in parts:
             want = frozenset(w for w in part_for(self.objective, own[0].term).needs if w.startswith("forward."))
             batch = collate(own, totals, device_of(optimiser))
-            batch = batch.with_out(policy.forward(batch, want))
+            batch = batch.with_out(policy.forward(batch, want | words("forward.aux") if own_loss else want))
             share, found = self.objective(batch)
+            if own_loss:
+                share = share + batch.out["aux"]
+                metrics.add({"aux": torch.stack([batch.out["aux"].detach().double(), batch.tokens.new_ones(()).double()])})
             loss += share.item()
             if not math.isfinite(loss):
                 break

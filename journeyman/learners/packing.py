@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -10,17 +11,30 @@ from journeyman.batch import Totals
 from journeyman.types import Lesson
 
 
-def step_parts(lessons: Sequence[Lesson], updates: int, seed: str) -> list[list[Lesson]]:
-    """The lessons in a seeded order, in ``updates`` parts of nearly equal numbers of groups (fewer parts where there are
-    fewer groups). Lessons of a group, or of a pair outside any group, stay together."""
-    units: dict[object, list[Lesson]] = {}
+def units(lessons: Sequence[Lesson]) -> list[list[Lesson]]:
+    """What stays in one optimiser step: the lessons of a group, or of a pair outside any group; any other lesson alone."""
+    found: dict[object, list[Lesson]] = {}
     for i, x in enumerate(lessons):
-        units.setdefault(("group", x.group) if x.group else ("pair", x.pair) if x.pair else i, []).append(x)
-    shuffled = list(units.values())
+        found.setdefault(("group", x.group) if x.group else ("pair", x.pair) if x.pair else i, []).append(x)
+    return list(found.values())
+
+
+def step_parts(lessons: Sequence[Lesson], updates: int, seed: str) -> list[list[Lesson]]:
+    """The lessons in a seeded order, in ``updates`` parts of nearly equal numbers of units (fewer parts where there are fewer)."""
+    shuffled = units(lessons)
     random.Random(seed).shuffle(shuffled)
     parts = min(updates, len(shuffled))
     bounds = [len(shuffled) * i // parts for i in range(parts + 1)] if parts else [0]
     return [[x for unit in shuffled[a:b] for x in unit] for a, b in pairwise(bounds)]
+
+
+def plan(lessons: Sequence[Lesson], updates: int, epochs: int, steps: int | None, seed: str) -> list[list[Lesson]]:
+    """The lessons of every optimiser step in turn: ``epochs`` passes in ``updates`` parts each, or (``steps`` given) exactly
+    ``steps`` parts, over as many passes as that takes."""
+    if steps is not None and lessons:
+        epochs = math.ceil(steps / len(units(lessons)))
+        updates = math.ceil(steps / epochs)
+    return [part for epoch in range(epochs) for part in step_parts(lessons, updates, f"{seed}/{epoch}")][:steps]
 
 
 def totals_of(lessons: Iterable[Lesson]) -> dict[str, Totals]:

@@ -16,12 +16,12 @@ from journeyman.types import Lesson
 
 @dataclass(eq=False)
 class restart:
-    """Before each update that has something to learn, puts the policy back to the weights the run started with and gives ``inner`` a
-    fresh optimiser; round k (from 0) then takes round(inner.updates * growth^k) optimiser steps an epoch.
+    """Before each update that has something to learn, puts the policy back to the weights the run started with and gives
+    ``inner`` a fresh optimiser; round k (from 0) then takes round(inner.updates * growth^k) optimiser steps, over the lessons as
+    often as that needs (``inner.epochs`` is not used).
 
     STaR, Zelikman et al. 2022, arXiv 2203.14465 (40 updates, growth 1.2); ReST-EM restarts too, Singh et al. 2023, arXiv
-    2312.06585 (growth 1). Differs from STaR in that no more optimiser steps are taken than there are groups. Metric
-    ``round``: which round this was.
+    2312.06585 (growth 1). Metric ``round``: which round this was.
     """
 
     inner: Gradient
@@ -49,7 +49,7 @@ class restart:
         self.inner.prepare(policy)
 
     def length(self, round_: int) -> int:
-        """Optimiser steps an epoch in this round."""
+        """Optimiser steps of this round."""
         return max(1, round(self.inner.updates * self.growth**round_))
 
     def update(self, policy: Trainable, lessons: Sequence[Lesson]) -> dict[str, float]:

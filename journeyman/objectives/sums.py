@@ -125,5 +125,5 @@ def only(batch: Batch, rows: Sequence[int]) -> Batch:
         streams={k: v[at] for k, v in batch.streams.items()},
         lessons=tuple(batch.lessons[i] for i in rows),
         totals=batch.totals,
-        out={k: v[at] for k, v in batch.out.items()},
+        out={k: v[at] if v.dim() else v for k, v in batch.out.items()},
     )

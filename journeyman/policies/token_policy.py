@@ -42,7 +42,7 @@ class TokenPolicy:
 
     async def extend(self, trace: Trace, text: str, turn: Prompt, sampling: Sampling, *, id: str, seed: int, role: str) -> Trace:
         """Append ``text``, then ``turn`` and the cue to answer, as token ids, and sample on. Nothing before is re-rendered:
-        ancestors keep their tokens, masks and log-probabilities. ``start`` is where the appended tokens begin;
+        ancestors keep their tokens, masks and log-probabilities. ``start`` is the first token drawn;
         ``prompt_tokens`` counts only those. The prompt of the new trace is ``turn``; the rest is in its ancestors."""
         if not trace.tokens:
             raise ValueError(f"trace {trace.id!r} holds no tokens (a text-only endpoint made it); this policy cannot extend it")
@@ -56,7 +56,6 @@ class TokenPolicy:
         context = before.tokens + added
         drawn = await self.engine.sample(context, blank.sampling, seed, id=blank.id, read=len(added))
         read, count = len(added), len(drawn.tokens)
-        fresh = blank.parent is None
         return replace(
             blank,
             text=self.chat.decode(drawn.tokens),
@@ -64,7 +63,7 @@ class TokenPolicy:
             sampled=before.sampled + (False,) * read + (True,) * count,
             logp=before.logp + (0.0,) * read + drawn.logp,
             version=before.version + (-1,) * read + drawn.version,
-            start=len(context) if fresh else len(before.tokens),
+            start=len(context),
             stop_reason=drawn.stop_reason,
             prompt_tokens=read,
             sampled_tokens=count,

@@ -169,7 +169,7 @@ def dapo(
     and a soft penalty for answers that near the length limit.
 
     Yu et al. 2025, arXiv 2503.14476. Differs from the paper in its sizes (16 siblings, 512 prompts, length 20480 with a
-    soft zone of 4096 there), and in that a step that stays short of groups after ``refills`` rounds goes on with those it has.
+    soft zone of 4096 there), in that scores are 0 and 1 (-1 and 1 there, so the penalty is halved), and in that a step that stays short of groups after ``refills`` rounds goes on with those it has.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def dapo(
         policies=policies_of(policy, seed),
         runner=Runner(sample(), feedback_of(feedback), sampling=Sampling(max_tokens, temperature), seed=seed),
         curriculum=learnable(uniform(source, siblings=siblings, seed=seed)),
-        credit=group_zscore(shaper=overlong(max_tokens, soft)),
+        credit=group_zscore(shaper=overlong(max_tokens, soft, scale=0.5)),
         learners=Learners({"policy": Gradient(loss, lr=lr, seed=seed)}),
         last=steps,
         batch=batch,

@@ -170,7 +170,7 @@ def test_unsafe_and_same_tokens_say_what_they_say():
 
 def test_a_hanging_scorer_times_out_alone():
     task = one("intermediate_integration", answer="x**2 + C", metadata={"integrand": "2*x", "variable": "x"})
-    hung, fine, wrong = judge(gym(deadline=2.0), group(task, ["(sin(x)+cos(x))**300", "x**2 + C", "x**3 + C"]))
+    hung, fine, wrong = judge(gym(deadline=1.0), group(task, ["(sin(x)+cos(x))**300", "x**2 + C", "x**3 + C"]))
     assert (hung.status, hung.score) == ("timed_out", None)
     assert (fine.score, wrong.score) == (1.0, 0.0)
 

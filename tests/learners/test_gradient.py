@@ -216,6 +216,30 @@ def test_what_is_not_finite_skips_its_step_only(bad):
     assert not moved(policy, before)
 
 
+def test_a_skipped_step_leaves_no_gradient_behind():
+    """The first micro-batch is good and has been through backward when the second is found not to be finite."""
+    good, later = random_lessons(1), random_lessons(2, seed=1)
+    long = [replace(good[0], tokens=(1,) * 12, train=(False,) + (True,) * 11, advantage=(0.0,) + (1.0,) * 11, behaviour_logp=None)]
+    bad = [replace(x, advantage=(float("nan"),) * len(x.tokens), group=long[0].group) for x in good]
+    a, b = Tiny(), Tiny()
+    spoiled, clean = Gradient(surrogate(), lr=0.1, micro_tokens=1), Gradient(surrogate(), lr=0.1, micro_tokens=1)
+    assert spoiled.update(a, long + bad)["skipped_steps"] == 1
+    assert a.forwards == 2
+    spoiled.update(a, later)
+    clean.update(b, later)
+    same(a, b, 1e-12)
+
+
+def test_gradients_are_clipped_to_their_total_norm():
+    for most, expected in ((0.01, 0.01), (None, None), (1e6, None)):
+        policy = Tiny()
+        learner = Gradient(surrogate(), max_grad_norm=most)
+        norm = learner.update(policy, random_lessons(6))["grad_norm"]
+        assert norm > 0.02, "the norm before clipping"
+        moments = torch.cat([v.flatten() for k, v in learner.tensors().items() if k.endswith("/exp_avg")])
+        assert moments.norm().item() / 0.1 == pytest.approx(expected or norm, rel=1e-3), "exp_avg = (1 - beta1) * gradient"
+
+
 def test_a_gradient_that_is_not_finite_skips_too():
     class Sharp(Tiny):
         def forward(self, batch, want):
@@ -239,8 +263,8 @@ def test_another_policy_is_refused():
 
 
 def test_settings_are_checked_at_assembly():
-    for wrong in ({"updates": 0}, {"epochs": 0}, {"micro_tokens": 0}, {"replay_share": -0.1}, {"lr": -1.0}, {"objective": ppo_clip()},
-                  {"objective": nll}, {"max_grad_norm": -1.0}):  # fmt: skip
+    numbers = {"updates": 0, "epochs": 0, "micro_tokens": 0, "replay_share": -0.1, "lr": -1.0, "max_grad_norm": -1.0}
+    for wrong in [*({k: v} for k, v in numbers.items()), {"objective": ppo_clip()}, {"objective": nll}]:
         with pytest.raises(ValueError, match="expected"):
             Gradient(**({"objective": surrogate()} | wrong))
     with pytest.raises(TypeError):
@@ -298,6 +322,15 @@ def test_replay_draws_earlier_lessons_with_signal_and_is_bounded():
     held = {x["attempt"] for x in learner.state_dict()["replay"]}
     assert len(held) == 5
     assert sum(a.startswith("g1/") for a in held) == 4, "the newest are kept, replayed ones do not come in twice"
+
+
+def test_replay_draws_others_each_time():
+    learner, policy = Gradient(surrogate(), replay_share=0.5), Tiny()
+    learner.update(policy, random_lessons(12, longest=40))
+    silent = random_lessons(2, zero=(0, 1), seed=9)
+    sizes = [learner.update(policy, silent)["trained_tokens"] for _ in range(8)]
+    assert len(set(sizes)) > 1
+    assert all(s > 0 for s in sizes)
 
 
 def test_replay_changes_the_update_and_the_seed_decides_it():

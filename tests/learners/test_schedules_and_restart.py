@@ -1,7 +1,10 @@
+from collections import Counter
+
 import pytest
 import torch
 
 from journeyman.learners import Gradient, constant, cosine, linear, restart
+from journeyman.learners.packing import plan
 from journeyman.objectives import nll, surrogate
 from tests.learners.tiny import Tiny, random_lessons
 
@@ -28,6 +31,18 @@ def test_star_card_steps_a_round():
     assert [learner.length(k) for k in range(6)] == [40, 48, 58, 69, 83, 100]
 
 
+@pytest.mark.parametrize(("steps", "passes"), [(1, 1), (4, 1), (5, 2), (11, 3)])
+def test_a_number_of_steps_is_taken_exactly(steps, passes):
+    """8 lessons in 4 groups: each step holds whole groups, and the passes are as even as they can be."""
+    lessons = random_lessons(8)
+    parts = plan(lessons, 99, 99, steps, "s")
+    assert len(parts) == steps
+    times = Counter(x.attempt for p in parts for x in p)
+    assert set(times.values()) <= {passes, passes - 1}
+    assert Gradient(nll(), epochs=7).update(Tiny(), lessons, steps=steps)["optimiser_steps"] == steps
+    assert plan([], 1, 1, steps, "s") == []
+
+
 def test_restart_learns_from_the_first_weights_each_round():
     lessons = random_lessons(8, seed=5)
     policy = Tiny()
@@ -36,9 +51,9 @@ def test_restart_learns_from_the_first_weights_each_round():
     second = learner.update(policy, lessons)
     assert (first["optimiser_steps"], second["optimiser_steps"], second["round"]) == (2, 3, 1)
     alone = Tiny()
-    inner = Gradient(nll(), lr=0.05, updates=3)
+    inner = Gradient(nll(), lr=0.05)
     inner.rounds = 1  # the order of lessons is that of round 1
-    inner.update(alone, lessons)
+    inner.update(alone, lessons, steps=3)
     for name, w in policy.weights().items():
         torch.testing.assert_close(w, alone.weights()[name], rtol=0, atol=0)
     assert policy.version > 5

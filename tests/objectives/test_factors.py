@@ -41,6 +41,11 @@ def test_ppo_clip_card(ratio, advantage, expected):
     assert got.item() == pytest.approx(expected, abs=1e-9)
 
 
+def test_dual_clip_is_for_negative_advantages_only():
+    batch, theta = batch_of([[-1.0]], [1.0], old_logp=[[-1.0 - math.log(4)]])
+    assert coefficients(surrogate(ppo_clip(0.2, 9.0, dual=3.0), over_old), batch, theta).item() == pytest.approx(4.0)
+
+
 @pytest.mark.parametrize(("ratio", "advantage", "expected"), [(1.3, 1, 1.28), (0.7, -1, -0.7), (4, -1, -1.28)])
 def test_cap_card(ratio, advantage, expected):
     batch, theta = batch_of([[-1.0]], [advantage], old_logp=[[-1.0 - math.log(ratio)]])

@@ -80,7 +80,7 @@ def test_extend_appends_and_rerenders_nothing(policy):
     assert second.tokens[: len(first.tokens)] == first.tokens
     assert second.sampled[: len(first.tokens)] == first.sampled
     assert second.logp[: len(first.tokens)] == first.logp
-    assert (second.start, second.parent, second.role) == (len(first.tokens), "a", "critic")
+    assert (second.start, second.parent, second.role) == (len(second.tokens) - second.sampled_tokens, "a", "critic")
     assert sum(second.sampled[second.start :]) == second.sampled_tokens
     assert second.prompt_tokens == len(added)
     expected = asyncio.run(policy.logp(second.tokens))

@@ -76,7 +76,7 @@ def distill_visits(group, render):
                 tried.setdefault(t.parent, []).append(t)
         for siblings in tried.values():
             total, first = sum(t.marks["visits"] for t in siblings), siblings[0]
-            at, length = first.start + first.prompt_tokens, len(first.tokens)
+            at, length = first.start, len(first.tokens)
             where = tuple(i == at for i in range(length))
             ids = tuple(tuple(t.tokens[at] for t in siblings) if w else () for w in where)
             weights = tuple(tuple(t.marks["visits"] / total for t in siblings) if w else () for w in where)

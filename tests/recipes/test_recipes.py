@@ -1,0 +1,129 @@
+"""Every recipe runs two steps on a real (tiny) model; those that sample must learn a toy task, and a control must not."""
+
+import asyncio
+import inspect
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+
+from journeyman import recipes
+from journeyman.evaluation import Exam
+from journeyman.feedback import exact, shuffled
+from journeyman.learners import Gradient
+from journeyman.loop import train
+from journeyman.objectives import nll
+from journeyman.policies import Decoder
+from journeyman.types import Lesson, Sampling, Task, user
+from tests.policies.conftest import VOCAB, byte_tokenizer
+
+LETTERS = "abcd"
+# Which letter is right depends on the question; nothing in it says so, it has to be found out by trying.
+TASKS = [
+    Task(f"letter/{i}", user(q), LETTERS[i % 4], source="letter", solution=LETTERS[i % 4]) for i, q in enumerate("pqrstuvw")
+]
+CONFIG = {
+    "model_type": "qwen3", "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 64,
+    "tie_word_embeddings": True, "eos_token_id": 256, "initializer_range": 0.2,
+}  # fmt: skip
+
+
+def fresh():
+    return Decoder.fresh(CONFIG, byte_tokenizer(), seed=0)
+
+
+@pytest.fixture(scope="session")
+def guesser_weights():
+    """A model that answers every question with one of four letters, each as likely."""
+    torch.set_num_threads(1)
+    policy, rng = fresh(), random.Random(0)
+    learner = Gradient(nll(), lr=3e-3)
+    for _ in range(60):
+        lessons = []
+        for task in TASKS * 2:
+            tokens, mask = policy.render([*task.prompt, {"role": "assistant", "content": rng.choice(LETTERS)}])
+            lessons.append(Lesson(tokens, mask, tuple(map(float, mask)), term="sft"))
+        learner.update(policy, lessons)
+    return {k: v.clone() for k, v in policy.weights().items()}
+
+
+@pytest.fixture
+def guesser(guesser_weights):
+    torch.set_num_threads(1)
+    policy = fresh()
+    policy.load_weights(guesser_weights, 0)
+    return policy
+
+
+def accuracy(policy):
+    groups = asyncio.run(Exam(TASKS, exact(), k=32, sampling=Sampling(max_tokens=4)).sit({"policy": policy}))
+    scores = [s for g in groups for s in g.scores()]
+    return sum(scores) / len(scores)
+
+
+@pytest.mark.parametrize("name", recipes.__all__)
+def test_two_steps(name, guesser):
+    recipe = getattr(recipes, name)
+    takes = inspect.signature(recipe).parameters
+    assert len(takes) <= 12
+    assert recipe.__doc__
+    small = {"steps": 2, "batch": 4, "siblings": 4, "updates": 2, "max_tokens": 4, "soft": 2, "seed": 1}
+    run = recipe(policy=guesser, tasks=TASKS, feedback="exact", **{k: v for k, v in small.items() if k in takes})
+    start = {k: v.clone() for k, v in guesser.weights().items()}
+    seen = []
+
+    async def watch(run, step, groups, metrics):
+        seen.append((step, len(groups), metrics))
+
+    run.actions.append((1, watch))
+    asyncio.run(train(run))
+    assert [s for s, *_ in seen] == list(range(1, run.last + 1))
+    assert all(n >= 4 for _, n, _ in seen)
+    assert all(m["skipped_steps"] == 0 for *_, m in seen)
+    assert any((v != start[k]).any() for k, v in guesser.weights().items()), "nothing was learned"
+
+
+LEARNERS = {
+    "expert_iteration": {"lr": 1e-2, "steps": 15},
+    "grpo": {"lr": 3e-3, "steps": 40, "batch": 32},
+    "dr_grpo": {"lr": 3e-3, "steps": 40, "batch": 32},
+    "rloo": {"lr": 3e-3, "steps": 45, "batch": 32},
+    "dapo": {"lr": 3e-3, "steps": 40, "batch": 32, "soft": 1, "refills": 1},
+    "sft": {"lr": 1e-2, "steps": 15},
+    "star": {"lr": 5e-3, "steps": 4, "updates": 60, "batch": 64, "temperature": 1.0},
+    "rft": {"lr": 1e-2, "updates": 1, "epochs": 15, "siblings": 16, "keep": 2},
+}
+
+
+@pytest.mark.parametrize("name", recipes.__all__)
+def test_it_learns(name, guesser):
+    before = accuracy(guesser)
+    assert 0.15 < before < 0.4
+    run = getattr(recipes, name)(policy=guesser, tasks=TASKS, feedback="exact", **{"batch": 8, "max_tokens": 4, "seed": 2} | LEARNERS[name])
+    asyncio.run(train(run))
+    assert accuracy(guesser) > 0.8, f"{name} began at {before}"
+
+
+@pytest.mark.parametrize("name", ["expert_iteration", "grpo", "rloo"])
+def test_the_shuffled_control_does_not(name, guesser):
+    run = getattr(recipes, name)(policy=guesser, tasks=TASKS, feedback="exact", **{"batch": 8, "max_tokens": 4, "seed": 2} | LEARNERS[name])
+    run.runner = replace(run.runner, feedback=shuffled(run.runner.feedback, seed=2))
+    asyncio.run(train(run))
+    assert accuracy(guesser) < 0.55
+
+
+def test_a_kl_penalty_makes_a_reference_only_when_asked(guesser):
+    without = recipes.grpo(policy=guesser, tasks=TASKS, feedback="exact")
+    assert "ref_logp" not in without.learners["policy"].needs
+    run = recipes.grpo(policy=guesser, tasks=TASKS, feedback="exact", beta=0.5, steps=3, batch=8, max_tokens=4, lr=1e-3)
+    seen = []
+
+    async def watch(run, step, groups, metrics):
+        seen.append(metrics["kl"])
+
+    run.actions.append((1, watch))
+    asyncio.run(train(run))
+    assert seen[0] == pytest.approx(0.0, abs=1e-6), "the policy starts at its reference"
+    assert seen[-1] > 0
