@@ -7,9 +7,12 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import shlex
 import sys
+import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +25,7 @@ from journeyman import recipes
 from journeyman.evals import paired_difference, summarise
 from journeyman.evaluation import Exam, choose, examines, step_metrics
 from journeyman.feedback import from_file, shuffled
-from journeyman.loggers import Logger, Tolerant, to_tensorboard, to_trackio, to_wandb
+from journeyman.loggers import Logger, Tolerant, extra, to_tensorboard, to_trackio, to_wandb
 from journeyman.loop import train
 from journeyman.policies import load_policy
 from journeyman.progress import Progress
@@ -56,25 +59,25 @@ class Options:
     out: Path
     "Folder of the run: store, checkpoints, result.json."
     eval_tasks: str | None = None
-    "Tasks to evaluate on before and after; default: the held-out split of the training tasks."
+    "Tasks to evaluate on before and after: gym:FAMILY@LEVELS or a .jsonl file; default: the held-out split of tasks."
     eval_n: int = 300
-    "How many of them."
+    "How many tasks to evaluate on, at most."
     eval_k: int = 4
-    "Attempts at each."
+    "Attempts at each task of an evaluation."
     eval_every: int = 0
-    "Evaluate every so many steps too; 0 is only before and after."
+    "Evaluate every so many steps too; 0 evaluates only before and after."
     save_every: int = 10
     "Checkpoint every so many steps."
     reward: str | None = None
-    "A reward of your own, my_file.py:function with (task, answer) -> float, in place of the recipe's feedback."
+    "A reward of your own in place of feedback: my_file.py:function, a function of (task, answer) that returns a number."
     device: str = "auto"
-    "cpu, cuda, mps, or auto."
+    "Where to compute: cpu, cuda, cuda:1, mps, or auto for the best that is there."
     dtype: str = "auto"
-    "float32, bfloat16, or auto."
+    "Number format of the weights: float32, bfloat16, float16, or auto (bfloat16 on cuda, float32 elsewhere)."
     lora: int | None = None
     "Rank of LoRA adapters to train instead of all weights."
     log: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
-    "Also log metrics there."
+    "Where to log metrics besides the run folder."
     shuffle_rewards: bool = False
     "Control: permute the rewards among siblings. What is learned then is not from the verifier."
 
@@ -90,15 +93,32 @@ def load_file(path: Path) -> ModuleType:
     """A user's Python file as a module; it must define ``recipe``."""
     if not path.is_file():
         raise Misuse(f"there is no file {path}; write the path of a Python file that defines a function recipe(...) -> Run")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"recipe file {path.stem}"  # dataclasses look their module up; a name that no import can have hides no library
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    if not callable(vars(module).get("recipe")):
-        raise Misuse(f"{path} defines no function recipe; write def recipe(policy='base', ...) -> Run")
+    sys.modules[name] = module
+    with user_code(path):
+        spec.loader.exec_module(module)
+    recipe = vars(module).get("recipe")
+    if not callable(recipe) or "policy" not in inspect.signature(recipe).parameters:
+        found = "a recipe that takes no policy" if callable(recipe) else "no function recipe"
+        raise Misuse(f"{path} defines {found}; write def recipe(policy='base', tasks='gym:chain_sum', ...) -> Run")
     return module
+
+
+@contextmanager
+def user_code(path: Path) -> Iterator[None]:
+    """Whatever a user's file raises is misuse, told in one line with the place in the file."""
+    try:
+        yield
+    except Misuse:
+        raise
+    except (Exception, SystemExit) as error:  # it is any code; nothing of ours has begun
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == path.resolve()]
+        where = f"{path} line {lines[-1]}" if lines else str(path)
+        raise Misuse(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def source_hash(recipe: Recipe) -> str:
@@ -112,6 +132,7 @@ def source_hash(recipe: Recipe) -> str:
 
 def build(name: str, arguments: dict[str, Any], options: Options) -> tuple[Run, Exam]:
     """The run that recipe and options describe, and the exam it sits before and after. Nothing is written."""
+    check_options(options)
     recipe = find_recipe(name)
     written = dict(arguments)
     policy_spec = written.get("policy", default_of(recipe, "policy"))
@@ -119,7 +140,8 @@ def build(name: str, arguments: dict[str, Any], options: Options) -> tuple[Run, 
         written["policy"] = load_policy(
             policy_spec, device=options.device, dtype=options.dtype, lora=options.lora, seed=written.get("seed", 0)
         )
-    run = recipe(**written)
+    with user_code(Path(name)) if name.endswith(".py") else nullcontext():
+        run = recipe(**written)
     if not isinstance(run, Run):
         raise Misuse(f"recipe {name} returned {type(run).__name__}, expected a Run")
     feedback = run.runner.feedback
@@ -132,23 +154,35 @@ def build(name: str, arguments: dict[str, Any], options: Options) -> tuple[Run, 
         )
     training = shuffled(feedback, seed=run.runner.seed) if options.shuffle_rewards else feedback
     run.runner = replace(run.runner, feedback=training)
-    if options.eval_every < 0 or options.save_every < 1 or options.eval_n < 1 or options.eval_k < 1:
-        raise Misuse("eval_n, eval_k and save_every are at least 1, and eval_every at least 0")
     if options.eval_every:
         run.actions.append((options.eval_every, examines(exam)))
     run.check()
     return run, exam
 
 
+def check_options(options: Options) -> None:
+    """Refuse options that no run can have."""
+    for name, least in (("eval_n", 1), ("eval_k", 1), ("eval_every", 0), ("save_every", 1)):
+        if getattr(options, name) < least:
+            raise Misuse(f"{name} is {getattr(options, name)}, expected at least {least}")
+    if options.log != "none":  # told now: the logger itself is made when there is a folder
+        extra(options.log, options.log, f"--log {options.log}")
+
+
 def default_of(recipe: Recipe, name: str) -> Any:
-    """A recipe's default for an argument."""
-    return inspect.signature(recipe).parameters[name].default
+    """A recipe's default for an argument; None where it has none."""
+    found = inspect.signature(recipe).parameters.get(name)
+    return None if found is None or found.default is found.empty else found.default
 
 
 def exam_tasks(recipe: Recipe, arguments: dict[str, Any], options: Options) -> list[Task]:
-    """The tasks of the exam: those asked for, else the held-out split of the training tasks."""
-    spec = options.eval_tasks or arguments.get("tasks") or default_of(recipe, "tasks")
-    return choose(load_tasks(spec, split="heldout", limit=options.eval_n), options.eval_n)
+    """The tasks of the exam: those asked for (a file of its own whole), else the held-out split of the training tasks."""
+    training = arguments.get("tasks") or default_of(recipe, "tasks")
+    spec = options.eval_tasks or training
+    if not isinstance(spec, str):
+        raise Misuse("the recipe has no argument tasks that is a text, so say what to evaluate on, with --eval-tasks")
+    split = "heldout" if spec == training or spec.startswith("gym:") else "all"
+    return choose(load_tasks(spec, split=split, limit=options.eval_n if split == "heldout" else None), options.eval_n)
 
 
 # ---------------------------------------------------------------------------------------- running
@@ -193,7 +227,7 @@ def resumable(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        line = f"journeyman: stopped; finished attempts are kept, continue with journeyman run --resume {folder}"
+        line = f"journeyman: stopped; finished attempts are kept, continue with journeyman run --resume {shlex.quote(str(folder))}"
         print(f"\n{line}", file=sys.stderr)
         raise SystemExit(130) from None
 
@@ -208,6 +242,7 @@ def carry_on(run: Run, exam: Exam, store: Store, options: Options, record: dict[
             (1, measures()),
             (1, records(store)),
             (1, reports(progress, logger)),
+            (1, warns(progress)),
             (options.save_every, saves(store)),
         ]
         run.runner = replace(run.runner, watch=progress.attempts)
@@ -224,7 +259,7 @@ async def exam_and_train(run: Run, exam: Exam, store: Store, progress: Progress)
     kept = store.folder / "before.json"
     if not kept.exists():
         progress.note(f"evaluating before: {len(exam.tasks)} tasks x {exam.k}")
-        write_json(kept, await examine(run, exam))
+        write_json(kept, await examine(run, exam, progress))
     with assembly():
         warning = resume(run, store)
     if warning:
@@ -234,14 +269,16 @@ async def exam_and_train(run: Run, exam: Exam, store: Store, progress: Progress)
         progress.note(f"continuing after step {run.done} of {run.last}")
     await train(run)
     progress.note(f"evaluating after: {len(exam.tasks)} tasks x {exam.k}")
-    before, after = json.loads(kept.read_text()), await examine(run, exam)
+    before, after = json.loads(kept.read_text()), await examine(run, exam, progress)
     change = paired_difference([after["tasks"][t] for t in after["tasks"]], [before["tasks"][t] for t in after["tasks"]])
     write_json(store.folder / "result.json", {"before": before, "after": after, "change": vars_of(change)})
 
 
-async def examine(run: Run, exam: Exam) -> dict[str, Any]:
+async def examine(run: Run, exam: Exam, progress: Progress) -> dict[str, Any]:
     """The exam's report as JSON, with each task's share of correct attempts."""
     groups = await exam.sit(run.policies.snapshot(), run.runner.actor)
+    if reason := unscored(groups):
+        progress.note(f"journeyman: warning: in this evaluation {reason}")
     shares = {g.task.id: sum(s == 1.0 for s in g.scores()) / len(g.scores()) for g in groups}
     return {**summarise(groups, k=exam.k).to_json(), "tasks": shares}
 
@@ -274,6 +311,29 @@ def reports(progress: Progress, logger: Logger) -> Action:
         logger.log(step, metrics)
 
     return report
+
+
+def warns(progress: Progress) -> Action:
+    """The action that says, once, that a whole step went unscored: nothing can be learned then."""
+    told = False
+
+    async def warn(run: Run, step: int, groups: Sequence[Group], metrics: dict[str, float]) -> None:
+        nonlocal told
+        if not told and (reason := unscored(groups)):
+            told = True
+            progress.note(f"journeyman: warning: in step {step} {reason}; nothing was learned from them")
+
+    return warn
+
+
+def unscored(groups: Sequence[Group]) -> str | None:
+    """What to tell where no attempt of any group got a score, with the verifier's evidence; None where one did."""
+    if any(s is not None for g in groups for s in g.scores()):
+        return None
+    judged = [j for g in groups for j in g.judgements]
+    reasons = Counter(f"{j.status}: {j.evidence[:300]}" if j.evidence else j.status for j in judged)
+    most = reasons.most_common(1)[0] if reasons else ("no judgements", 0)
+    return f"none of {sum(len(g.attempts) for g in groups)} attempts got a score ({most[1]} times {most[0]})"
 
 
 def open_logger(options: Options, record: dict[str, Any]) -> Tolerant:

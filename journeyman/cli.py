@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,11 +20,12 @@ from rich.console import Console
 
 import journeyman
 from journeyman import recipes, strategies
-from journeyman.assemble import Misuse, Options, Recipe, assembly, find_recipe, restart, start
+from journeyman.assemble import Misuse, Options, Recipe, assembly, find_recipe, restart, start, user_code
 from journeyman.evals import summarise
 from journeyman.evaluation import Exam, choose
 from journeyman.export import export_rollouts
 from journeyman.feedback import auto
+from journeyman.flags import Json, Real, Whole, command, flag, flags_of, flags_of_fields, whole
 from journeyman.literal import parse
 from journeyman.policies import Decoder, load_policy
 from journeyman.pretrain import Recipe as PretrainRecipe
@@ -37,51 +39,38 @@ from journeyman.types import Sampling
 app = App(name="journeyman", help="Make language models reason better by expert iteration.", version=journeyman.__version__)
 run_app = App(name="run", help="Train: journeyman run RECIPE --out DIR, or continue: journeyman run --resume DIR.")
 app.command(run_app)
-Flat = Parameter(name="*")
+
+
+# ---------------------------------------------------------------------------------------- run
 
 
 def run_command(recipe: Recipe, name: str) -> Callable[..., None]:
     """The command of a recipe, generated from its signature, with the options every run takes."""
+    with assembly():
+        own, options = flags_of(recipe), flags_of_fields(Options)
+    if clash := {p.name for p in own} & {p.name for p in options}:
+        raise Misuse(f"{name} has an argument {min(clash)}, which is an option of every run; give it another name")
 
-    def command(*, options: Options, **arguments: Any) -> None:
-        finish(start(name, arguments, options))
+    def do(arguments: dict[str, Any]) -> None:
+        for_run = {p.name: arguments.pop(p.name) for p in options if p.name in arguments}
+        finish(start(name, arguments, Options(**for_run)))
 
-    written = [
-        p.replace(kind=p.KEYWORD_ONLY, annotation=type(p.default) if isinstance(p.default, int | float | str) else str)
-        for p in inspect.signature(recipe).parameters.values()
-    ]
-    options = inspect.Parameter("options", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[Options, Flat])
-    command.__signature__ = inspect.Signature([*written, options])  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in (*written, options)}
-    command.__name__, command.__doc__ = name, recipe.__doc__
-    return command
+    return command(name, recipe.__doc__, [*own, *options], do)
 
 
 for recipe_name in recipes.__all__:
     run_app.command(run_command(getattr(recipes, recipe_name), recipe_name), name=recipe_name)
+app.command(run_command(recipes.sft, "sft"), name="sft")
 
 
 @run_app.default
 def resume_command(*, resume: Path) -> None:
     """Continue a run from its last checkpoint.
 
-    Parameters
-    ----------
-    resume: Folder of a run that was stopped or killed.
+    Args:
+        resume: Folder of a run that was stopped or killed.
     """
     finish(restart(resume))
-
-
-@app.command(name="sft")
-def sft_command(*, tasks: str, options: Annotated[Options, Flat], policy: str = "base", steps: int = 100, lr: float = 1e-3) -> None:
-    """Fine-tune on the tasks' own solutions (short for: journeyman run sft).
-
-    Parameters
-    ----------
-    tasks: Task file or gym:FAMILY@LEVEL.
-    policy: Model folder, or base.
-    """
-    finish(start("sft", {"tasks": tasks, "policy": policy, "steps": steps, "lr": lr}, options))
 
 
 def finish(folder: Path) -> None:
@@ -98,41 +87,47 @@ def eval_command(
     policy: str = "base",
     tasks: str = "gym:chain_sum",
     strategy: str = "sample",
-    k: int = 1,
-    n: int | None = None,
-    temperature: float = 1.0,
-    max_tokens: int = 256,
-    top_p: float = 1.0,
+    k: Whole = 1,
+    n: Annotated[int | None, Parameter(converter=whole)] = None,
+    temperature: Real = 1.0,
+    max_tokens: Whole = 256,
+    top_p: Real = 1.0,
     split: Literal["train", "validation", "heldout", "all"] | None = None,
     extract: str | None = None,
     system: str | None = None,
-    seed: int = 0,
+    seed: Whole = 0,
     device: str = "auto",
     dtype: str = "auto",
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure a strategy on tasks: pass@1, pass@k and maj@k with 95 % intervals.
 
-    Parameters
-    ----------
-    policy: Model folder, or base.
-    tasks: gym:FAMILY@LEVELS, or a .jsonl file (GSM8K, MATH-500, HumanEval or prompt/answer lines).
-    strategy: A strategy such as sample, vote(n=16) or best_of_n(n=8).
-    k: Attempts at each task.
-    n: How many tasks (default: all of a file, 300 of a generator).
-    split: Which part of the tasks (default: heldout of a generator, all of a file).
-    extract: How the final answer is read: boxed, answer, hashes, number or text (default: the tasks' own).
-    system: A system prompt.
-    as_json: Print one JSON document and nothing else.
+    Args:
+        policy: Model folder (Hugging Face format), or base for the model that comes with the package.
+        tasks: gym:FAMILY@LEVELS, or a .jsonl file (GSM8K, MATH-500, HumanEval or prompt/answer lines).
+        strategy: A strategy such as sample, vote(n=16) or best_of_n(n=8).
+        k: Attempts at each task.
+        n: How many tasks (default: all of a file, 300 of a generator).
+        temperature: Sampling temperature; 0 is greedy.
+        max_tokens: Longest answer in tokens.
+        top_p: Share of the most likely tokens that are sampled from.
+        split: Which part of the tasks (default: heldout of a generator, all of a file).
+        extract: How the final answer is read: boxed, answer, hashes, number or text (default: the tasks' own).
+        system: A system prompt, put before each question.
+        seed: Seed of all random numbers.
+        device: Where to compute: cpu, cuda, cuda:1, mps, or auto for the best that is there.
+        dtype: Number format of the weights: float32, bfloat16, float16, or auto.
+        as_json: Print one JSON document and nothing else.
     """
     with assembly():
         if k < 1 or (n is not None and n < 1):
             raise Misuse(f"k and n are at least 1: found k={k}, n={n}")
+        if max_tokens < 1 or temperature < 0 or not 0 < top_p <= 1:
+            found = f"max_tokens={max_tokens}, temperature={temperature}, top_p={top_p}"
+            raise Misuse(f"max_tokens is at least 1, temperature at least 0, and top_p above 0 and at most 1: found {found}")
         generated = tasks.startswith("gym:")
         part = split or ("heldout" if generated else "all")
-        source = load_tasks(
-            tasks, split=part, limit=n or (300 if generated else None), extract=extract, system=system
-        )
+        source = load_tasks(tasks, split=part, limit=n or (300 if generated else None), extract=extract, system=system)
         expert = parse(strategy, strategies)
         actor = load_policy(policy, device=device, dtype=dtype)
         sampling = Sampling(max_tokens, temperature, top_p)
@@ -161,23 +156,21 @@ def uses_oracle(strategy: Any) -> bool:
 def show_command(recipe: str) -> None:
     """Print a recipe's loop and the source of each of its parts, in the order they run.
 
-    Parameters
-    ----------
-    recipe: Name of a recipe, or ./my_recipe.py.
+    Args:
+        recipe: Name of a recipe, or ./my_recipe.py.
     """
     known_recipe(recipe)
-    with assembly():
+    with assembly(), user_code(Path(recipe)) if recipe.endswith(".py") else nullcontext():
         text = show_recipe(find_recipe(recipe), recipe)
     Console().print(text) if sys.stdout.isatty() else print(text.code)
 
 
 @app.command(name="methods")
-def methods_command(*, as_json: Annotated[bool, Parameter(name="--json", negative=())] = False) -> None:
+def methods_command(*, as_json: Json = False) -> None:
     """List every part and recipe, what it needs and gives, and its paper.
 
-    Parameters
-    ----------
-    as_json: Print one JSON document and nothing else.
+    Args:
+        as_json: Print one JSON document and nothing else.
     """
     rows, table = methods_table()
     if as_json:
@@ -186,17 +179,36 @@ def methods_command(*, as_json: Annotated[bool, Parameter(name="--json", negativ
         Console().print(table)
 
 
-@app.command(name="pretrain")
-def pretrain_command(*, out: Path, recipe: Annotated[PretrainRecipe | None, Flat] = None) -> None:
+def pretrain_command(arguments: dict[str, Any]) -> None:
     """Pretrain a small base model on the traces of exact solvers; continues if killed.
 
-    Parameters
-    ----------
-    out: Model folder to write.
+    Args:
+        rows: Training rows in all.
+        batch_tokens: Padded tokens an update.
+        lr: Highest learning rate.
+        warmup: Updates until the learning rate is at its highest.
+        weight_decay: AdamW's weight decay of matrices.
+        seed: Seed of weights and rows.
+        vocab: Tokens in the vocabulary, the 256 bytes included.
+        hidden: Width of the model.
+        intermediate: Width inside its feed-forward layers.
+        layers: Number of layers.
+        heads: Attention heads.
+        kv_heads: Heads of keys and values.
+        head_dim: Width of a head.
+        context: Longest sequence in tokens.
     """
+    out = arguments.pop("out")
     with assembly():
-        folder = pretrain_base(recipe or PretrainRecipe(), out, note=lambda text: print(text, file=sys.stderr, flush=True))
+        folder = pretrain_base(PretrainRecipe(**arguments), out, note=lambda text: print(text, file=sys.stderr, flush=True))
     print(folder)
+
+
+pretrain_flags = [
+    flag("out", Path, inspect.Parameter.empty, "Model folder to write."),
+    *flags_of_fields(PretrainRecipe, pretrain_command.__doc__ or ""),
+]
+app.command(command("pretrain", pretrain_command.__doc__, pretrain_flags, pretrain_command), name="pretrain")
 
 
 @app.command(name="export")
@@ -205,12 +217,11 @@ def export_command(
 ) -> None:
     """Write a run's rollouts (one row a trace) or its trained model (a Hugging Face folder).
 
-    Parameters
-    ----------
-    folder: Folder of a run.
-    out: File or folder to write.
-    what: Rollouts or model.
-    kind: Format of rollouts.
+    Args:
+        folder: Folder of a run.
+        out: File (rollouts) or folder (model) to write.
+        what: The run's rollouts, or its trained model.
+        kind: Format of rollouts.
     """
     with assembly():
         if what == "rollouts":
@@ -242,6 +253,10 @@ def export_model(folder: Path, out: Path) -> None:
 
 def known_recipe(name: str) -> None:
     """Refuse a name that is neither a recipe nor a file."""
+    if not name or name.startswith("-"):
+        raise Misuse(
+            f"name a recipe first: journeyman run RECIPE --out DIR; there are {', '.join(recipes.__all__)}, ./my_recipe.py"
+        )
     if name not in recipes.__all__ and not name.endswith(".py"):
         close = difflib.get_close_matches(name, recipes.__all__, 1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(recipes.__all__)}, or a file ./my_recipe.py"
@@ -250,12 +265,17 @@ def known_recipe(name: str) -> None:
 
 def dispatch(argv: Sequence[str]) -> None:
     """Read the words and run the command; a user's recipe file becomes a command of its own."""
-    if len(argv) > 1 and argv[0] == "run" and not argv[1].startswith("-"):
-        known_recipe(argv[1])
-        if argv[1].endswith(".py"):
-            run_app.command(run_command(find_recipe(argv[1]), argv[1]), name=argv[1])
-    command, bound, _ = app.parse_args(list(argv), exit_on_error=False, print_error=False)
-    command(*bound.args, **bound.kwargs)
+    if argv[:1] == ["run"]:
+        first = argv[1] if len(argv) > 1 else ""
+        if first.split("=")[0] not in ("--resume", "--help", "-h", "--version"):
+            known_recipe(first)
+        if first.endswith(".py"):
+            own = run_command(find_recipe(first), first)
+            if first in run_app:
+                del run_app[first]
+            run_app.command(own, name=first)
+    called, bound, _ = app.parse_args(list(argv), exit_on_error=False, print_error=False)
+    called(*bound.args, **bound.kwargs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -176,4 +176,3 @@ def require(kind: str, part: Any, needs: Words, have: Words) -> None:
     for word in sorted(needs - have):
         write = WRITE.get(word, f"a part that gives {word!r}")
         raise Misfit(f"{kind} {name} needs {word!r}, which nothing before it gives; write {write}")
-

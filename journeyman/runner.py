@@ -59,9 +59,7 @@ class RecordingView:
 
         return self._spend(scope.meter, Trace(id, self.name, role, prompt, sampling=sampling), call)
 
-    def extend(
-        self, trace: Trace, *, text: str = "", turn: Prompt = (), role: str = "solver", **settings: Any
-    ) -> Awaitable[Trace]:
+    def extend(self, trace: Trace, *, text: str = "", turn: Prompt = (), role: str = "solver", **settings: Any) -> Awaitable[Trace]:
         scope, path = here(), here().next()
         id, seed = f"{scope.attempt}:{path}", seed_of(scope.seed, path)
         sampling = self._sampling(settings)

@@ -18,8 +18,6 @@ they are short and kills fall on the work; without it each life is a new interpr
 from __future__ import annotations
 
 import argparse
-import asyncio
-import hashlib
 import inspect
 import json
 import os
@@ -30,8 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,23 +36,17 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
+from run_audit import Seen, compare, count_attempts, learned, look, weights_hash
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from journeyman import recipes
-from journeyman.assemble import Options, build
 from journeyman.cli import main as journeyman
-from journeyman.loop import train
 from journeyman.policies.chat import Chat
 from journeyman.policies.decoder import Architecture, CausalLM
 from journeyman.policies.folder import write_model
 from journeyman.pretrain import ASSISTANT, END, TEMPLATE, USER, Recipe, loss_of, pad
-from journeyman.resume import prepare, state, tensors
-from journeyman.run import Run
-from journeyman.runner import Forgetful
-from journeyman.store import CheckpointError, Store, latest, load_checkpoint
-from journeyman.types import Attempt, Group, Task
+from journeyman.store import Store, load_checkpoint
 
 MARK = "KILL_AND_RESUME"  # in the environment of every life, so that what one leaves behind is found
 
@@ -64,9 +55,9 @@ MARK = "KILL_AND_RESUME"  # in the environment of every life, so that what one l
 
 
 def make_world(folder: Path, seed: int) -> None:
-    """``folder/sums.jsonl``: "a+b=" for a, b < 20. ``folder/model``: a Qwen3 of some 20,000 weights over bytes that has seen
+    """``folder/sums.jsonl``: "a+b=" for a, b < 15. ``folder/model``: a Qwen3 of some 20,000 weights over bytes that has seen
     them just often enough to be right now and then, so that there is something to learn from."""
-    rows = [{"prompt": f"{a}+{b}=", "answer": str(a + b)} for a in range(20) for b in range(20)]
+    rows = [{"prompt": f"{a}+{b}=", "answer": str(a + b)} for a in range(15) for b in range(15)]
     (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     bpe = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
@@ -79,7 +70,7 @@ def make_world(folder: Path, seed: int) -> None:
     model.initialise(seed)
     chat, rng = Chat(tokenizer, vocab=sizes.vocab), random.Random(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(60):
+    for _ in range(350):
         picked = rng.sample(rows, 32)
         talks = [[{"role": "user", "content": r["prompt"]}, {"role": "assistant", "content": r["answer"]}] for r in picked]
         loss_of(model, *pad([chat.render(talk) for talk in talks])).backward()
@@ -178,163 +169,6 @@ def left_behind() -> int:
         time.sleep(0.2)
 
 
-# ---------------------------------------------------------------------------------------- what the folder holds
-
-
-@dataclass
-class Seen:
-    """What a run folder held at one moment: hashes by attempt id, and how far the run was."""
-
-    attempts: dict[str, str] = field(default_factory=dict)
-    judgements: dict[str, str] = field(default_factory=dict)
-    before: str = ""
-    where: str = "start-up"
-    fault: str = ""
-
-
-def look(folder: Path, last: int, since: float) -> Seen:
-    """Read the folder as another program would, with plain SQLite. ``since`` is when the life began that just ended."""
-    seen, database = Seen(), folder / "run.sqlite"
-    if not database.is_file():
-        return seen
-    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as db:
-        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'steps'").fetchone():
-            return seen
-        for row in db.execute("SELECT * FROM attempts"):
-            digest = hashlib.sha256(repr(row).encode())
-            for trace in db.execute("SELECT * FROM traces WHERE attempt = ? ORDER BY position", (row[0],)):
-                digest.update(repr(trace).encode())
-            seen.attempts[row[0]] = digest.hexdigest()
-        bodies: dict[str, list[bytes]] = {}
-        for attempt, body in db.execute("SELECT attempt, body FROM judgements ORDER BY number"):
-            bodies.setdefault(attempt, []).append(body)
-        seen.judgements = {k: hashlib.sha256(repr(v).encode()).hexdigest() for k, v in bodies.items()}
-        steps = db.execute("SELECT step, ended, checkpoint FROM steps WHERE started > ? ORDER BY step", (since,)).fetchall()
-        damage = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        saved = db.execute("SELECT 1 FROM steps WHERE step = ? AND checkpoint IS NOT NULL", (last,)).fetchone()
-        judged = "SELECT count(*), count(j.attempt) FROM attempts a LEFT JOIN judgements j ON j.attempt = a.id WHERE step = ?"
-        made = db.execute(judged, steps[-1][:1]).fetchone() if steps else (0, 0)
-    before = folder / "before.json"
-    seen.before = before.read_text() if before.exists() else ""
-    seen.where = moment(folder, steps, made, bool(saved), bool(seen.before))
-    seen.fault = "" if damage == "ok" else f"the store is damaged: {damage}"
-    if latest(folder) is not None:
-        try:
-            seen.fault = load_checkpoint(folder).warning or seen.fault
-        except CheckpointError as error:
-            seen.fault = str(error)
-    return seen
-
-
-def moment(
-    folder: Path, steps: list[tuple[int, float | None, str | None]], made: tuple[int, int], saved: bool, evaluated: bool
-) -> str:
-    """What a life was doing when it was killed. ``made``: attempts of its last step, and how many of them were judged."""
-    if saved:
-        return "after the steps"
-    if not steps:
-        return "start-up or restore" if evaluated else "evaluation before"
-    step, ended, _ = steps[-1]
-    if any((folder / "checkpoints").glob(".step-*")):
-        return f"checkpoint {step}"
-    return f"end of step {step}" if ended else f"step {step}: {made[0]} stored, {made[1]} judged"
-
-
-# ---------------------------------------------------------------------------------------- audit
-
-
-def compare(then: Seen, now: Seen) -> list[str]:
-    """What was there at a kill and is not there, or is not the same, at the end."""
-    faults = []
-    for what in ("attempts", "judgements"):
-        old, new = getattr(then, what), getattr(now, what)
-        lost, changed = old.keys() - new.keys(), [k for k in old.keys() & new.keys() if old[k] != new[k]]
-        faults += [f"{len(lost)} {what} lost, such as {min(lost)}"] if lost else []
-        faults += [f"{len(changed)} {what} changed, such as {min(changed)}"] if changed else []
-    if then.before and then.before != now.before:
-        faults.append("before.json changed")
-    return faults
-
-
-def count_attempts(folder: Path, plan: Plan) -> list[str]:
-    """Each step has ordinals without gaps, at least ``batch`` of them and no more than its refills allow, each with all
-    siblings once, and every attempt has one judgement of its own."""
-    with Store(folder).open(readonly=True) as store:
-        record, held = store.record(), list(store.attempts())
-    run, _ = build(record["recipe"], record["arguments"], Options(**{**record["options"], "out": folder}))
-    faults, places = [], Counter((s.step, s.ordinal, s.sibling) for s in held)
-    siblings = run.curriculum.pick(1)[0].siblings
-    faults += [f"attempt {p} is there {n} times" for p, n in places.items() if n > 1]
-    for step in range(1, run.last + 1):
-        ordinals = {p[1] for p in places if p[0] == step}
-        n = len(ordinals)
-        if ordinals != set(range(n)) or not run.batch <= n <= run.batch * (1 + run.refills):
-            faults.append(f"step {step} has tasks {sorted(ordinals)}, expected {run.batch} and at most {run.refills} refills")
-        if sum(p[0] == step for p in places) != n * siblings:
-            faults.append(f"step {step} has not {siblings} attempts at each of its {n} tasks")
-    if extra := {p[0] for p in places} - set(range(1, run.last + 1)):
-        faults.append(f"attempts of steps {extra}, which do not exist")
-    judged = Counter(sum(j.trace is None for j in s.judgements) for s in held)
-    return faults + ([f"judgements an attempt: {dict(judged)}, expected one each"] if set(judged) != {1} else [])
-
-
-class Replay(Forgetful):
-    """A memory that knows every attempt and takes no new one."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-
-    def attempt(self, id: str, task: Task) -> Attempt | None:
-        step, ordinal, sibling = map(int, id.split("/"))
-        found = self.store.attempt(step, ordinal, sibling)
-        if found is None or found.task != task.id:
-            raise LookupError(f"the replay asks for attempt {id} of task {task.id}, the store has {found and found.task}")
-        return found
-
-    def group(self, group: Group) -> Group | None:
-        judgements = tuple(self.store.judgements(a.id for a in group.attempts))
-        return Group(group.id, group.assignment, group.attempts, judgements)
-
-
-def replay(folder: Path) -> Run:
-    """The run after every step was learned once, in order, from the start weights and what is stored; nothing is sampled."""
-    with Store(folder).open(readonly=True) as store:
-        record = store.record()
-        run, _ = build(record["recipe"], record["arguments"], Options(**{**record["options"], "out": folder}))
-        run.memory = Replay(store)
-        prepare(run)
-        asyncio.run(train(run))
-    return run
-
-
-def weights_hash(found: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(found):
-        digest.update(name.encode() + found[name].detach().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def learned(folder: Path, plan: Plan) -> list[str]:
-    """Every step ended and was learned once."""
-    with Store(folder).open(readonly=True) as store:
-        ended = [s.step for s in store.steps() if s.ended is not None]
-        taken = sum(m["optimiser_steps"] for m in store.metrics().values())
-    found = load_checkpoint(folder)
-    faults = [] if ended == list(range(1, plan.last + 1)) else [f"steps {ended} ended, expected 1 to {plan.last}"]
-    updates = found.state["learners"]["policy"]["rounds"]
-    if found.warning or not found.step == updates == plan.last:
-        faults.append(f"checkpoint of step {found.step} after {updates} updates, expected {plan.last} ({found.warning})")
-    if not taken:
-        faults.append("nothing was learned, so the audit proves nothing")
-    run = replay(folder)
-    again, known = tensors(run), state(run)
-    odd = [k for k, v in found.tensors.items() if k not in again or not torch.equal(v, again[k].cpu())]
-    if odd or again.keys() != found.tensors.keys():
-        faults.append(f"{len(odd)} of {len(found.tensors)} tensors are not what learning each step once gives, such as {odd[:1]}")
-    faults += [f"{k} in the checkpoint are not what learning each step once gives" for k in known if known[k] != found.state[k]]
-    return faults
-
-
 # ---------------------------------------------------------------------------------------- the whole
 
 
@@ -362,13 +196,14 @@ class Harness:
 
     def run(self, number: int, rng: random.Random, kills: int, longest: float) -> bool:
         """One run, killed until it ends or no kill is left; true if it ended well enough to be audited."""
-        folder, sights = Path(f"run{number}"), []
+        folder = Path(f"run{number}")
+        sights: list[tuple[int, Seen, float]] = []
         while True:
             exists = folder.joinpath("run.sqlite").is_file() and self.begun(folder)
             words = ["run", "--resume", str(folder)] if exists else [*self.plan.words(), "--out", str(folder)]
-            delay = rng.uniform(0, longest) if self.kills < kills else None
+            delay = rng.uniform(0, longest)
             since = time.time()
-            status = self.live(folder, words, delay)
+            status = self.live(folder, words, delay if self.kills < kills else None)
             now = look(folder, self.plan.last, since)
             for kill, then, _ in sights:
                 self.faults += [f"after kill {kill}, at the next: {fault}" for fault in compare(then, now)]
@@ -398,7 +233,7 @@ class Harness:
             counts = store.counts()
         shares = [json.loads((f / "before.json").read_text())["tasks"] for f in (folder, Path("run0"))]
         faults = [] if shares[0] == shares[1] else ["the evaluation before is not that of the start weights"]
-        faults += [*count_attempts(folder, self.plan), *learned(folder, self.plan)]
+        faults += [*count_attempts(folder), *learned(folder, self.plan.last)]
         self.faults += [f"run {number}: {fault}" for fault in faults]
         own = weights_hash(load_checkpoint(folder).tensors)
         same = "the same" if own == reference else "others (rounding in a batch of another size)"
@@ -419,9 +254,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--recipe", default="expert_iteration", choices=sorted(recipes.__all__))
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--siblings", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--siblings", type=int, default=8)
     parser.add_argument("--save-every", type=int, default=3)
     parser.add_argument("--fork", action="store_true", help="fork lives off this process in place of new interpreters")
     asked = parser.parse_args()

@@ -214,9 +214,7 @@ def test_a_strategy_that_returns_nonsense_is_named():
         async def __call__(self, question, policy):
             return "42"
 
-    assert {a.error for a in attempts(nonsense(), ScriptedPolicy(adds()))} == {
-        "the strategy returned str, expected an Answer"
-    }
+    assert {a.error for a in attempts(nonsense(), ScriptedPolicy(adds()))} == {"the strategy returned str, expected an Answer"}
 
 
 def test_a_feedback_that_raises_fails_the_judgements_not_the_step():
@@ -257,7 +255,9 @@ def test_only_an_oracle_is_given_the_check():
         async def __call__(self, question, policy, check):
             return Answer("")
 
-    assert all("missing 1 required positional argument: 'check'" in a.error for a in attempts(greedy_for_truth(), ScriptedPolicy(adds())))
+    assert all(
+        "missing 1 required positional argument: 'check'" in a.error for a in attempts(greedy_for_truth(), ScriptedPolicy(adds()))
+    )
 
 
 def test_a_world_is_made_for_each_run_of_the_strategy():
@@ -302,7 +302,7 @@ def test_leaving_as_done_cancels_the_rest():
 
         async def __call__(self, question, policy):
             done = []
-            async for i, trace in as_done(policy.sample(question.prompt) for _ in range(6)):
+            async for _i, trace in as_done(policy.sample(question.prompt) for _ in range(6)):
                 done.append(trace)
                 report(Answer(trace.text, trace.id))
                 if len(done) == 2:

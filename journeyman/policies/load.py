@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -20,10 +21,16 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def pick_device(device: str) -> torch.device:
-    """``auto`` is the first of cuda, mps and cpu that this machine has."""
-    if device != "auto":
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    """``auto`` is the first of cuda, mps and cpu that this machine has. ValueError names a device that it has not."""
+    have = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
+    if device == "auto":
+        return torch.device(next(kind for kind, count in have.items() if count))
+    found = re.fullmatch(r"(cpu|cuda|mps)(?::(\d+))?", device)
+    if found is None:
+        raise ValueError(f"device is {device!r}, expected auto, cpu, cuda, cuda:0 (or another number) or mps")
+    if int(found[2] or 0) >= have[found[1]]:
+        raise ValueError(f"device is {device!r}, but torch finds {have[found[1]]} {found[1]} devices here; write auto or cpu")
+    return torch.device(device)
 
 
 def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:

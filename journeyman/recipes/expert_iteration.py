@@ -16,16 +16,16 @@ from journeyman.types import Sampling
 
 def expert_iteration(
     policy: str | Trainable = "base",
-    tasks: str | Tasks = "gym:chain_sum@1",
+    tasks: str | Tasks = "gym:letter_counting@0-1",
     strategy: str | Strategy = "sample",
     feedback: str | Feedback = "auto",
-    steps: int = 50,
-    batch: int = 64,
+    steps: int = 30,
+    batch: int = 48,
     siblings: int = 8,
     lr: float = 3e-4,
-    keep: int = 2,
+    keep: int = 4,
     replay: float = 0.5,
-    max_tokens: int = 256,
+    max_tokens: int = 128,
     seed: int = 0,
 ) -> Run:
     """Expert iteration, the flagship: an expert answers, answers that the verifier accepts are put under the plain prompt, the
@@ -52,7 +52,7 @@ def expert_iteration(
         runner=Runner(strategy_of(strategy), feedback_of(feedback), sampling=Sampling(max_tokens), seed=seed),
         curriculum=uniform(source, siblings=siblings, seed=seed),
         credit=imitate_best(keep=keep, even=True),
-        learners=Learners({"policy": Gradient(nll(token_mean), lr=lr, replay_share=replay, seed=seed)}),
+        learners=Learners({"policy": Gradient(nll(token_mean), lr=lr, betas=(0.9, 0.98), updates=2, replay_share=replay, seed=seed)}),
         last=steps,
         batch=batch,
     )
@@ -60,7 +60,7 @@ def expert_iteration(
 
 def rft(
     policy: str | Trainable = "base",
-    tasks: str | Tasks = "gym:chain_sum@1",
+    tasks: str | Tasks = "gym:letter_counting@0-1",
     feedback: str | Feedback = "auto",
     batch: int = 1000,
     siblings: int = 32,
@@ -102,7 +102,7 @@ def rft(
 
 def star(
     policy: str | Trainable = "base",
-    tasks: str | Tasks = "gym:chain_sum@1",
+    tasks: str | Tasks = "gym:letter_counting@0-1",
     feedback: str | Feedback = "auto",
     steps: int = 6,
     batch: int = 500,

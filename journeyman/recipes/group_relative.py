@@ -28,15 +28,15 @@ from journeyman.types import Sampling
 
 def grpo(
     policy: str | Trainable = "base",
-    tasks: str | Tasks = "gym:chain_sum@1",
+    tasks: str | Tasks = "gym:letter_counting@0-1",
     feedback: str | Feedback = "auto",
-    steps: int = 50,
-    batch: int = 32,
+    steps: int = 30,
+    batch: int = 48,
     siblings: int = 8,
-    lr: float = 1e-4,
+    lr: float = 2e-4,
     beta: float = 0.0,
     clip: float = 0.2,
-    max_tokens: int = 256,
+    max_tokens: int = 128,
     temperature: float = 1.0,
     seed: int = 0,
 ) -> Run:
@@ -71,14 +71,14 @@ def grpo(
 
 def dr_grpo(
     policy: str | Trainable = "base",
-    tasks: str | Tasks = "gym:chain_sum@1",
+    tasks: str | Tasks = "gym:letter_counting@0-1",
     feedback: str | Feedback = "auto",
-    steps: int = 50,
-    batch: int = 32,
+    steps: int = 30,
+    batch: int = 48,
     siblings: int = 8,
-    lr: float = 1e-4,
+    lr: float = 2e-4,
     clip: float = 0.2,
-    max_tokens: int = 256,
+    max_tokens: int = 128,
     temperature: float = 1.0,
     seed: int = 0,
 ) -> Run:
@@ -112,14 +112,14 @@ def dr_grpo(
 
 def rloo(
     policy: str | Trainable = "base",
-    tasks: str | Tasks = "gym:chain_sum@1",
+    tasks: str | Tasks = "gym:letter_counting@0-1",
     feedback: str | Feedback = "auto",
-    steps: int = 50,
-    batch: int = 32,
+    steps: int = 30,
+    batch: int = 48,
     siblings: int = 8,
-    lr: float = 1e-4,
+    lr: float = 2e-4,
     beta: float = 0.0,
-    max_tokens: int = 256,
+    max_tokens: int = 128,
     temperature: float = 1.0,
     seed: int = 0,
 ) -> Run:
@@ -153,14 +153,14 @@ def rloo(
 
 def dapo(
     policy: str | Trainable = "base",
-    tasks: str | Tasks = "gym:chain_sum@1",
+    tasks: str | Tasks = "gym:letter_counting@0-1",
     feedback: str | Feedback = "auto",
-    steps: int = 50,
-    batch: int = 32,
+    steps: int = 30,
+    batch: int = 48,
     siblings: int = 8,
-    lr: float = 1e-4,
+    lr: float = 2e-4,
     refills: int = 3,
-    max_tokens: int = 256,
+    max_tokens: int = 128,
     soft: int = 64,
     temperature: float = 1.0,
     seed: int = 0,
@@ -168,8 +168,9 @@ def dapo(
     """DAPO: GRPO with a higher upper clip (0.28), groups without signal replaced, the mean over all tokens of the batch,
     and a soft penalty for answers that near the length limit.
 
-    Yu et al. 2025, arXiv 2503.14476. Differs from the paper in its sizes (16 siblings, 512 prompts, length 20480 with a
-    soft zone of 4096 there), in that scores are 0 and 1 (-1 and 1 there, so the penalty is halved), and in that a step that stays short of groups after ``refills`` rounds goes on with those it has.
+    Yu et al. 2025, arXiv 2503.14476. Differs from the paper in its sizes (16 siblings, 512 prompts, length 20480 with a soft
+    zone of 4096 there), in that scores are 0 and 1 (-1 and 1 there, so the penalty is halved here), and in that a step
+    that is still short of groups after ``refills`` rounds goes on with those it has.
 
     Parameters
     ----------

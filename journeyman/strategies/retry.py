@@ -23,7 +23,6 @@ async def turns(question: Question, policy: View, n: int, again: str) -> AsyncIt
         yield trace
 
 
-
 @dataclass(frozen=True)
 class retry:
     """Answer, then up to ``turns - 1`` times hear ``again`` and answer anew, with all earlier tries in context.

@@ -7,6 +7,7 @@ it belongs to: train and held-out tasks never share a question, whatever their s
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -71,7 +72,7 @@ class GymTasks:
             while self.distinct and self._seen.setdefault(key, item) != item:
                 [(k, entry)] = self._draw([(item, k + 1)])
                 key = content_hash(entry["question"])
-            self._tasks[item] = self._task(key, entry)
+            self._tasks[item] = self._task(entry)
 
     def _draw(self, wanted: Sequence[tuple[int, int]]) -> list[tuple[int, Entry]]:
         began = time.monotonic()
@@ -97,11 +98,13 @@ class GymTasks:
             )
         return found
 
-    def _task(self, key: str, entry: Entry) -> Task:
+    def _task(self, entry: Entry) -> Task:
+        """The task of an entry. Its id is a hash of all of it: a question may come with other metadata, or in another case."""
         before: tuple[Message, ...] = ({"role": "system", "content": self.system},) if self.system else ()
         prompt: Prompt = before + user(entry["question"])
         answer = {"dataset": self.family, "config": msgspec.json.decode(self.config), **entry}
-        return Task(f"{self.family}/{self.level}/{key[:12]}", prompt, answer, self.extract, self.family, self.level)
+        key = hashlib.sha256(msgspec.json.encode(answer, order="deterministic")).hexdigest()[:12]
+        return Task(f"{self.family}/{self.level}/{key}", prompt, answer, self.extract, self.family, self.level)
 
     def __repr__(self) -> str:
         return f"gym:{self.family}@{self.level} ({self.split}, seed {self.seed})"
@@ -126,7 +129,7 @@ def gym(
     library's defaults. ``config`` overrides single fields of the level. ``split`` is "train", "validation" or "heldout"
     (shares ``fractions`` of all questions, by content hash) or "all". ``distinct`` (default: except in train and all)
     leaves out questions seen before in this sequence, and raises where the family runs out of them; in any case equal
-    questions have equal ids. ``system`` is put before the question as a system message; the question is the library's own.
+    entries have equal ids. ``system`` is put before the question as a system message; the question is the library's own.
 
     A task's answer holds what scoring needs, as plain JSON: {dataset, config, question, answer, metadata}; ``thaw`` gives
     the library's own entry back. Raises ValueError, at once, for an unknown family, level, split, extractor or field;

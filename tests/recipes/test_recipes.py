@@ -20,9 +20,7 @@ from tests.policies.conftest import VOCAB, byte_tokenizer
 
 LETTERS = "abcd"
 # Which letter is right depends on the question; nothing in it says so, it has to be found out by trying.
-TASKS = [
-    Task(f"letter/{i}", user(q), LETTERS[i % 4], source="letter", solution=LETTERS[i % 4]) for i, q in enumerate("pqrstuvw")
-]
+TASKS = [Task(f"letter/{i}", user(q), LETTERS[i % 4], source="letter", solution=LETTERS[i % 4]) for i, q in enumerate("pqrstuvw")]
 CONFIG = {
     "model_type": "qwen3", "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
     "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 64,
@@ -101,14 +99,18 @@ LEARNERS = {
 def test_it_learns(name, guesser):
     before = accuracy(guesser)
     assert 0.15 < before < 0.4
-    run = getattr(recipes, name)(policy=guesser, tasks=TASKS, feedback="exact", **{"batch": 8, "max_tokens": 4, "seed": 2} | LEARNERS[name])
+    run = getattr(recipes, name)(
+        policy=guesser, tasks=TASKS, feedback="exact", **{"batch": 8, "max_tokens": 4, "seed": 2} | LEARNERS[name]
+    )
     asyncio.run(train(run))
     assert accuracy(guesser) > 0.8, f"{name} began at {before}"
 
 
 @pytest.mark.parametrize("name", ["expert_iteration", "grpo", "rloo"])
 def test_the_shuffled_control_does_not(name, guesser):
-    run = getattr(recipes, name)(policy=guesser, tasks=TASKS, feedback="exact", **{"batch": 8, "max_tokens": 4, "seed": 2} | LEARNERS[name])
+    run = getattr(recipes, name)(
+        policy=guesser, tasks=TASKS, feedback="exact", **{"batch": 8, "max_tokens": 4, "seed": 2} | LEARNERS[name]
+    )
     run.runner = replace(run.runner, feedback=shuffled(run.runner.feedback, seed=2))
     asyncio.run(train(run))
     assert accuracy(guesser) < 0.55

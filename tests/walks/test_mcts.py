@@ -4,10 +4,12 @@ import asyncio
 import math
 from dataclasses import dataclass, field
 
+import pytest
+
 from journeyman.feedback import each
 from journeyman.loop import train
 from journeyman.protocols import declare, words
-from journeyman.run import Learners, Policies, Run
+from journeyman.run import Learners, Misfit, Policies, Run
 from journeyman.runner import Runner
 from journeyman.testing import ListLearner, ScriptedPolicy
 from journeyman.types import Answer, Lesson, Sampling, Targets, Task, Trace, user
@@ -44,9 +46,7 @@ class mcts:
                 node, depth = max(node.children, key=lambda n: self.score(n)), depth + 1
             if depth < self.depth:
                 trace = await (
-                    policy.sample(question.prompt, max_tokens=1)
-                    if node.trace is None
-                    else policy.extend(node.trace, max_tokens=1)
+                    policy.sample(question.prompt, max_tokens=1) if node.trace is None else policy.extend(node.trace, max_tokens=1)
                 )
                 node.children.append(Node(trace, node))
                 node = node.children[-1]
@@ -127,11 +127,8 @@ def test_a_policy_without_the_head_is_refused():
         last=1,
         batch=1,
     )
-    try:
+    with pytest.raises(Misfit) as error:
         run.check()
-    except ValueError as error:
-        assert str(error) == (
-            "strategy mcts needs 'evaluate.value', which nothing before it gives; write a policy with that head"
-        )
-    else:
-        raise AssertionError("check accepted a policy without a value head")
+    assert str(error.value) == (
+        "strategy mcts needs 'evaluate.value', which nothing before it gives; write a policy with that head"
+    )
