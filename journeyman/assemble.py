@@ -60,7 +60,7 @@ class Options:
     "Folder of the run: store, checkpoints, result.json."
     eval_tasks: str | None = None
     "Tasks to evaluate on before and after: gym:FAMILY@LEVELS or a .jsonl file; default: the held-out split of tasks."
-    eval_n: int = 300
+    eval_n: int = 200
     "How many tasks to evaluate on, at most."
     eval_k: int = 4
     "Attempts at each task of an evaluation."

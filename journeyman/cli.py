@@ -120,32 +120,30 @@ def eval_command(
         as_json: Print one JSON document and nothing else.
     """
     with assembly():
+        sampling = sampling_of(max_tokens, temperature, top_p)
         if k < 1 or (n is not None and n < 1):
             raise Misuse(f"k and n are at least 1: found k={k}, n={n}")
-        if max_tokens < 1 or temperature < 0 or not 0 < top_p <= 1:
-            found = f"max_tokens={max_tokens}, temperature={temperature}, top_p={top_p}"
-            raise Misuse(f"max_tokens is at least 1, temperature at least 0, and top_p above 0 and at most 1: found {found}")
         generated = tasks.startswith("gym:")
         part = split or ("heldout" if generated else "all")
         source = load_tasks(tasks, split=part, limit=n or (300 if generated else None), extract=extract, system=system)
         expert = parse(strategy, strategies)
         actor = load_policy(policy, device=device, dtype=dtype)
-        sampling = Sampling(max_tokens, temperature, top_p)
         exam = Exam(choose(source, n), auto(), expert, k, sampling, seed)
     groups = asyncio.run(exam.sit({"policy": actor}))
     report = summarise(groups, k=k)
     if as_json:
-        settings = {
-            "policy": policy,
-            "tasks": tasks,
-            "strategy": strategy,
-            "split": part,
-            "seed": seed,
-            "temperature": temperature,
-        }
+        settings = {"policy": policy, "tasks": tasks, "strategy": strategy, "split": part, "seed": seed, "temperature": temperature}
         print(json.dumps({**settings, "oracle": uses_oracle(expert), **report.to_json()}))
     else:
         Console().print(report.table(f"{policy} · {strategy}{' (oracle)' if uses_oracle(expert) else ''} · {tasks}"))
+
+
+def sampling_of(max_tokens: int, temperature: float, top_p: float) -> Sampling:
+    """How tokens are drawn; refuses what cannot be."""
+    if max_tokens < 1 or temperature < 0 or not 0 < top_p <= 1:
+        found = f"max_tokens={max_tokens}, temperature={temperature}, top_p={top_p}"
+        raise Misuse(f"max_tokens is at least 1, temperature at least 0, and top_p above 0 and at most 1: found {found}")
+    return Sampling(max_tokens, temperature, top_p)
 
 
 def uses_oracle(strategy: Any) -> bool:

@@ -29,17 +29,22 @@ COMMON = {
 }
 
 
+def plain(kind: Callable[[str], Any], tokens: Sequence[cyclopts.Token]) -> Any:
+    """The word read as a number; without a text in the error, cyclopts says what it was and what it should be."""
+    try:
+        return kind(tokens[0].value)
+    except ValueError:
+        raise ValueError from None
+
+
 def whole(type_: Any, tokens: Sequence[cyclopts.Token]) -> int:
     """A whole number (cyclopts itself would round 1.5 to 2)."""
-    try:
-        return int(tokens[0].value)
-    except ValueError:
-        raise ValueError from None  # without a text cyclopts writes its own
+    return plain(int, tokens)
 
 
 def finite(type_: Any, tokens: Sequence[cyclopts.Token]) -> float:
     """A number that is neither infinite nor NaN."""
-    found = float(tokens[0].value)
+    found = plain(float, tokens)
     if not math.isfinite(found):
         raise ValueError
     return found

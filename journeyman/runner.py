@@ -301,8 +301,11 @@ class Runner:
                 done = tuple(a for a in made[k] if a is not None)
                 if len(done) == len(made[k]):
                     group = Group(f"{prefix}/{first + k}", assignments[k], done)
-                    groups[k] = memory.group(group) or await self.judge(group)
-                    memory.put_judgements(groups[k] or group)
+                    judged = memory.group(group)
+                    if judged is None:
+                        judged = await self.judge(group)
+                        memory.put_judgements(judged)
+                    groups[k] = judged
 
         async with asyncio.TaskGroup() as pool:
             for _ in range(min(self.window, total)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import contextmanager
@@ -136,7 +137,12 @@ def _branches(awaitables: Iterable[Awaitable[T]]) -> list[asyncio.Task[T]]:
         with entered(scope.branch(path, index)):
             return await awaitable
 
-    return [asyncio.create_task(run(i, a)) for i, a in enumerate(awaitables)]
+    tasks = []
+    for i, a in enumerate(awaitables):
+        tasks.append(asyncio.create_task(run(i, a)))
+        if inspect.iscoroutine(a):  # one that was cancelled before it began would warn that it was never awaited
+            tasks[-1].add_done_callback(lambda _, a=a: a.close())
+    return tasks
 
 
 async def gather(awaitables: Iterable[Awaitable[T]], strict: bool = False) -> list[T]:

@@ -139,11 +139,15 @@ def methods_table() -> tuple[list[dict[str, Any]], Table]:
     """Every part and recipe as JSON rows and as a table."""
     evidence = mentions()
     rows = [row(kind, name, getattr(family, name), evidence) for kind, family in KINDS.items() for name in family.__all__]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("kind", "name", "what it does", "needs", "paper"):
-        table.add_column(column, overflow="fold")
-    for r in rows:
-        table.add_row(r["kind"], r["name"], r["summary"], " ".join(r["needs"]), " ".join(r["papers"]))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("name", "what it does", "paper (arXiv)"):
+        table.add_column(column, no_wrap=column == "name", max_width=13 if column.startswith("paper") else None)
+    for kind in KINDS:
+        own = [r for r in rows if r["kind"] == kind]
+        table.add_row(Text(f"{kind} ({len(own)})", style="bold"))
+        for r in own:
+            papers = " ".join(x.removeprefix("arXiv:") for x in r["papers"])
+            table.add_row(f"  {r['name']}", Text(r["summary"]), papers, end_section=r is own[-1])
     return rows, table
 
 
@@ -157,7 +161,7 @@ def row(kind: str, name: str, part: Any, evidence: Sequence[tuple[str, set[str]]
     return {
         "kind": kind,
         "name": name,
-        "summary": text.split("\n")[0],
+        "summary": first_sentence(text),
         "needs": sorted(needs_of(declared)),
         "gives": sorted(gives_of(declared)),
         "papers": sorted({f"arXiv:{x}" for x in re.findall(r"arXiv[: ](\d{4}\.\d{4,5})", whole)}),
@@ -166,6 +170,12 @@ def row(kind: str, name: str, part: Any, evidence: Sequence[tuple[str, set[str]]
         "status": "implemented",
         "evidence": [path for path, names in evidence if name in names],
     }
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a docstring, on one line ("Dr." and "al." end none)."""
+    paragraph = " ".join(text.split("\n\n")[0].split())
+    return re.split(r"(?<=[\w`)\]]{3}\.) ", paragraph, maxsplit=1)[0]
 
 
 def mentions() -> list[tuple[str, set[str]]]:

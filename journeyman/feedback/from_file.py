@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from journeyman.feedback.each import answered, each, failed, scored
-from journeyman.feedback.workers import Deadline, WorkerError, load_file, shared
 from journeyman.protocols import words
 from journeyman.types import Attempt, Group, Judgement, Task
+from journeyman.workers import Deadline, WorkerError, load_file, shared
 
 
 @dataclass(frozen=True)

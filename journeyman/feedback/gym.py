@@ -10,9 +10,9 @@ from typing import Any
 from journeyman.feedback.each import answered, failed
 from journeyman.feedback.exact import final
 from journeyman.feedback.gym_rules import EXPRESSIONS, LISTS, OWN, SHAPES, UNIQUE, same_tokens, unsafe
-from journeyman.feedback.workers import Deadline, WorkerError, shared
 from journeyman.protocols import words
 from journeyman.types import Attempt, Group, Judgement, Task
+from journeyman.workers import Deadline, WorkerError, shared
 
 SCORER = "journeyman.tasks.generate:score"
 

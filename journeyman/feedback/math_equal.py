@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from journeyman.extract import canonical, rational
 from journeyman.feedback.each import answered, failed
 from journeyman.feedback.exact import final, gold_text
-from journeyman.feedback.workers import Deadline, WorkerError, shared
 from journeyman.protocols import words
 from journeyman.types import Attempt, Group, Judgement, Task
+from journeyman.workers import Deadline, WorkerError, shared
 
 STAGES = ("extract", "exact", "numeric", "symbolic")  # components["stage"] is the index of the one that decided
 COMPARE = "journeyman.feedback.symbolic:compare"

@@ -17,12 +17,12 @@ from journeyman.types import Sampling
 
 def sft(
     policy: str | Trainable = "base",
-    tasks: str | Tasks = "gym:letter_counting@0-1",
+    tasks: str | Tasks = "gym:count_bits@0-1",
     feedback: str | Feedback = "auto",
     steps: int = 100,
     batch: int = 64,
     lr: float = 3e-4,
-    max_tokens: int = 128,
+    max_tokens: int = 192,
     seed: int = 0,
 ) -> Run:
     """Plain supervised fine-tuning: cross-entropy of the tasks' own solutions under the plain prompt, mean over tokens.

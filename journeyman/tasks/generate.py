@@ -1,6 +1,6 @@
 """What runs reasoning-gym: entries made from one seed each, and answers scored.
 
-These functions are called in worker processes (``journeyman.feedback.workers``): generators and scorers may take minutes,
+These functions are called in worker processes (``journeyman.workers``): generators and scorers may take minutes,
 print, raise, or evaluate what a model wrote. Nothing else imports this module, so that the library is loaded there only.
 """
 

@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from journeyman.extract import extractor
-from journeyman.feedback.workers import Deadline, WorkerError, shared
 from journeyman.tasks.entries import FRACTIONS, SPLITS, Entry, Fractions, content_hash, freeze, split_of, thaw
 from journeyman.tasks.levels import LEVELS
 from journeyman.types import Message, Prompt, Task, user
+from journeyman.workers import Deadline, WorkerError, shared
 
 TRIES = 1000  # seeds tried for an item; at a share of 0.1 a split is missed with probability 0.9^1000
 PATIENCE = 60.0  # seconds that one item may take

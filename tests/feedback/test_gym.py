@@ -7,10 +7,10 @@ import pytest
 
 from journeyman.feedback import gym
 from journeyman.feedback.gym_rules import same_tokens, unsafe
-from journeyman.feedback.workers import shared
 from journeyman.tasks import gym as tasks
 from journeyman.tasks.levels import LEVELS
 from journeyman.types import Task, from_json, to_json
+from journeyman.workers import shared
 from tests.feedback.helpers import collect, group, judge, scores
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from journeyman.feedback import math_equal
 from journeyman.feedback.math_equal import STAGES
-from journeyman.feedback.workers import shared
+from journeyman.workers import shared
 from tests.feedback.helpers import collect, group, judge, scores, task
 
 EQUAL = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.feedback.workers import Deadline, Pool, WorkerError
+from journeyman.workers import Deadline, Pool, WorkerError
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def running(stat):
 
 def test_no_process_is_left_when_the_interpreter_ends():
     script = (
-        "from journeyman.feedback.workers import shared\n"
+        "from journeyman.workers import shared\n"
         "shared().submit('math:sqrt', 4, deadline=20).result()\n"
         "shared().submit('time:sleep', 100, deadline=200)\n"
         "print(*shared().pids(), flush=True)\n"

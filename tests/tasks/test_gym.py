@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from journeyman.feedback.workers import shared
 from journeyman.tasks import entry_of, gym
 from journeyman.tasks.entries import content_hash, freeze, seed_of, split_of, thaw
 from journeyman.tasks.gym import GymTasks
 from journeyman.types import Task, from_json, to_json
+from journeyman.workers import shared
 
 
 def questions(tasks):

@@ -159,7 +159,7 @@ class _Worker:
     def __init__(self) -> None:
         self.connection, far = Pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", f"from journeyman.feedback.workers import serve; serve({far.fileno()})"],
+            [sys.executable, "-c", f"from journeyman.workers import serve; serve({far.fileno()})"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=(far.fileno(),),
