@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from journeyman.credit import imitate_best
 from journeyman.curricula import uniform
-from journeyman.learners import Gradient
+from journeyman.learners import Gradient, constant
 from journeyman.objectives import nll, token_mean
 from journeyman.protocols import Feedback, Strategy, Tasks, Trainable
 from journeyman.recipes.parts import feedback_of, policies_of, strategy_of, tasks_of
@@ -21,7 +21,7 @@ def expert_iteration(
     steps: int = 24,
     batch: int = 32,
     siblings: int = 8,
-    lr: float = 3e-4,
+    lr: float = 1e-4,
     keep: int = 4,
     replay: float = 0.5,
     max_tokens: int = 192,
@@ -46,7 +46,7 @@ def expert_iteration(
     replay: Share of earlier lessons mixed into each update.
     """
     source = tasks_of(tasks)
-    learner = Gradient(nll(token_mean), lr=lr, betas=(0.9, 0.98), updates=2, replay_share=replay, seed=seed)
+    learner = Gradient(nll(token_mean), lr=lr, betas=(0.9, 0.99), schedule=constant(10), updates=2, replay_share=replay, seed=seed)
     return Run(
         policies=policies_of(policy, seed),
         runner=Runner(strategy_of(strategy), feedback_of(feedback), sampling=Sampling(max_tokens), seed=seed),

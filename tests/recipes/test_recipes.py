@@ -84,7 +84,7 @@ def test_two_steps(name, guesser):
 
 
 LEARNERS = {
-    "expert_iteration": {"lr": 1e-2, "steps": 15},
+    "expert_iteration": {"lr": 1e-2, "steps": 20},
     "grpo": {"lr": 3e-3, "steps": 40, "batch": 32},
     "dr_grpo": {"lr": 3e-3, "steps": 40, "batch": 32},
     "rloo": {"lr": 3e-3, "steps": 45, "batch": 32},
