@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -195,6 +195,7 @@ def start(name: str, arguments: dict[str, Any], options: Options) -> Path:
         record = {
             "recipe": name if not name.endswith(".py") else str(Path(name).resolve()),
             "arguments": arguments,
+            "directory": str(Path.cwd()),  # paths among the arguments are relative to it
             "options": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()},
             "source": source_hash(find_recipe(name)),
             "versions": {"journeyman": journeyman.__version__, "torch": torch.__version__, "python": sys.version.split()[0]},
@@ -205,20 +206,26 @@ def start(name: str, arguments: dict[str, Any], options: Options) -> Path:
 
 
 def restart(folder: Path) -> Path:
-    """Continue the run of a folder from its last checkpoint, if it is not complete; returns the folder."""
+    """Continue the run of a folder from its last checkpoint, if it is not complete; returns the folder. Paths among its
+    arguments mean what they meant where it was started, whatever the working directory is now."""
     with assembly():
-        store = Store(folder).open()
+        store = Store(folder.resolve()).open()
     with store, resumable(folder):
         if (folder / "result.json").is_file():  # written last of all
             print(f"journeyman: the run in {folder} is complete; this is its result", file=sys.stderr)
             return folder
-        with assembly():
-            record = store.record()
-            options = Options(**{**record["options"], "out": folder})
-            run, exam = build(record["recipe"], record["arguments"], options)
-        if record["source"] != source_hash(find_recipe(record["recipe"])):
-            print("journeyman: the source changed since this run started; its later steps come from other code", file=sys.stderr)
-        return carry_on(run, exam, store, options, record)
+        record = store.record()
+        started_in = Path(record["directory"])
+        with chdir(started_in if started_in.is_dir() else Path.cwd()):
+            with assembly():
+                options = Options(**{**record["options"], "out": store.folder})
+                run, exam = build(record["recipe"], record["arguments"], options)
+            if record["source"] != source_hash(find_recipe(record["recipe"])):
+                print(
+                    "journeyman: the source changed since this run started; its later steps come from other code", file=sys.stderr
+                )
+            carry_on(run, exam, store, options, record)
+        return folder
 
 
 @contextmanager

@@ -285,7 +285,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"journeyman: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\njourneyman: stopped; finished attempts are kept, continue with journeyman run --resume DIR", file=sys.stderr)
+        print("\njourneyman: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0

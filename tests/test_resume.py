@@ -445,3 +445,25 @@ def test_the_audit_finds_what_is_planted(inside, tmp_path):
 
     spoil(folder, 3)
     assert "is damaged" in audit.look(folder, 3, 0).fault
+
+
+def test_a_run_with_relative_paths_resumes_from_another_directory(tmp_path, monkeypatch):
+    """The record keeps where the run was started."""
+    import shutil
+
+    from journeyman.policies.load import BASE
+
+    work = tmp_path / "work"
+    work.mkdir()
+    shutil.copytree(BASE, work / "model")
+    (work / "tasks.jsonl").write_text("".join(f'{{"prompt": "{i}+1=", "answer": "{i + 1}"}}\n' for i in range(40)))
+    monkeypatch.chdir(work)
+    words = ["--policy", "model", "--tasks", "tasks.jsonl", "--eval-tasks", "tasks.jsonl", "--max-tokens", "4"]
+    sizes = ["--steps", "2", "--batch", "2", "--siblings", "2", "--eval-n", "2", "--eval-k", "1", "--out", "out"]
+    assert main(["run", "grpo", *words, *sizes]) == 0
+    (work / "out" / "result.json").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["run", "--resume", "../work/out"]) == 0
+    assert (work / "out" / "result.json").is_file()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
