@@ -453,17 +453,17 @@ def test_a_run_with_relative_paths_resumes_from_another_directory(tmp_path, monk
 
     from journeyman.policies.load import BASE
 
-    work = tmp_path / "work"
-    work.mkdir()
-    shutil.copytree(BASE, work / "model")
-    (work / "tasks.jsonl").write_text("".join(f'{{"prompt": "{i}+1=", "answer": "{i + 1}"}}\n' for i in range(40)))
-    monkeypatch.chdir(work)
+    started = tmp_path / "started"
+    started.mkdir()
+    shutil.copytree(BASE, started / "model")
+    (started / "tasks.jsonl").write_text("".join(f'{{"prompt": "{i}+1=", "answer": "{i + 1}"}}\n' for i in range(40)))
+    monkeypatch.chdir(started)
     words = ["--policy", "model", "--tasks", "tasks.jsonl", "--eval-tasks", "tasks.jsonl", "--max-tokens", "4"]
     sizes = ["--steps", "2", "--batch", "2", "--siblings", "2", "--eval-n", "2", "--eval-k", "1", "--out", "out"]
     assert main(["run", "grpo", *words, *sizes]) == 0
-    (work / "out" / "result.json").unlink()
+    (started / "out" / "result.json").unlink()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert main(["run", "--resume", "../work/out"]) == 0
-    assert (work / "out" / "result.json").is_file()
+    assert main(["run", "--resume", "../started/out"]) == 0
+    assert (started / "out" / "result.json").is_file()
     assert list((tmp_path / "elsewhere").iterdir()) == []
