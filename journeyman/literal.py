@@ -13,7 +13,6 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from journeyman import credit, curricula, feedback, learners, objectives, strategies
-from journeyman.objectives.common import Term
 from journeyman.protocols import Credit, Curriculum, Feedback, Learner, Objective, Schedule, Strategy, Tasks
 
 FAMILIES = (strategies, feedback, credit, objectives, curricula, learners)
@@ -23,7 +22,6 @@ SEAMS: dict[Any, ModuleType] = {
     Feedback: feedback,
     Credit: credit,
     Objective: objectives,
-    Term: objectives,
     Curriculum: curricula,
     Learner: learners,
 }

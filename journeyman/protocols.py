@@ -273,7 +273,14 @@ class Credit(Part, Protocol):
     def __call__(self, group: Group, render: Render) -> list[Lesson]: ...
 
 
+@runtime_checkable
 class Objective(Part, Protocol):
+    @property
+    def skips_zero(self) -> bool:
+        """Whether a lesson without signal (``Lesson.signal``) adds nothing to the loss; such rows are left out of the forward
+        pass once they have been counted in the denominators."""
+        ...
+
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss (scalar) of one micro-batch with whole-step denominators, and metrics that add up over micro-batches."""
         ...

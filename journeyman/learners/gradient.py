@@ -16,9 +16,9 @@ from journeyman.batch import Batch, collate
 from journeyman.learners.optimiser import Optimiser
 from journeyman.learners.packing import micro_batches, plan, totals_of
 from journeyman.learners.schedules import constant
-from journeyman.objectives.common import Term, at_least, over_tokens
+from journeyman.objectives.common import at_least, over_tokens
 from journeyman.objectives.sums import part_for
-from journeyman.protocols import NONE, OwnLoss, Schedule, Trainable, Words, value, words
+from journeyman.protocols import NONE, Objective, OwnLoss, Schedule, Trainable, Words, value, words
 from journeyman.types import Lesson
 
 
@@ -58,7 +58,7 @@ class Gradient:
     first optimiser step: how far learner and sampler are apart), and the objective's own, as means over tokens.
     """
 
-    objective: Term
+    objective: Objective
     lr: float | Schedule = 1e-5
     schedule: Callable[[int], float] = constant()
     betas: tuple[float, float] = (0.9, 0.999)
@@ -74,7 +74,7 @@ class Gradient:
     gives = words("old_logp", "ref_logp")
 
     def __post_init__(self) -> None:
-        if isinstance(self.objective, type) or not isinstance(self.objective, Term):
+        if isinstance(self.objective, type) or not isinstance(self.objective, Objective):
             raise ValueError(f"Gradient has objective={self.objective!r}, expected an objective such as surrogate() or nll()")
         for name, least in (("updates", 1), ("epochs", 1), ("micro_tokens", 1), ("replay_share", 0), ("replay_size", 1)):
             at_least("Gradient", name, getattr(self, name), least)

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from journeyman.learners.gradient import Gradient
-from journeyman.objectives.common import Term, at_least
-from journeyman.protocols import Trainable, Words
+from journeyman.objectives.common import at_least
+from journeyman.protocols import Objective, Trainable, Words
 from journeyman.types import Lesson
 
 
@@ -40,7 +40,7 @@ class restart:
         return self.inner.gives
 
     @property
-    def objective(self) -> Term:
+    def objective(self) -> Objective:
         return self.inner.objective
 
     def prepare(self, policy: Trainable) -> None:

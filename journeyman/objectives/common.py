@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from journeyman.batch import Batch, Totals
-from journeyman.protocols import Objective, Schedule
+from journeyman.protocols import Schedule
 
 Clip = Callable[[Tensor, Tensor], Tensor]  # (ratio (B, T), advantage (B, T)) -> multiplier (B, T) of the ratio
 Ratio = Callable[[Batch], Tensor]  # batch -> (B, T)
@@ -17,15 +16,6 @@ Reduce = Callable[[Tensor, Batch, Totals], Tensor]  # (per token (B, T), batch, 
 Estimator = Callable[[Tensor, Tensor], Tensor]  # (logp (B, T), ref_logp (B, T)) -> (B, T)
 
 LARGEST = 20.0  # |log ratio| is clamped to this before exp: e^20 is finite in float32, and so is its square
-
-
-@runtime_checkable
-class Term(Objective, Protocol):
-    """An objective that also says whether a lesson without signal (``Lesson.signal``) adds nothing to it; such rows are
-    left out of the forward pass once they have been counted in the denominators."""
-
-    @property
-    def skips_zero(self) -> bool: ...
 
 
 def whole(batch: Batch) -> Totals:

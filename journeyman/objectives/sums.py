@@ -9,18 +9,17 @@ import torch
 from torch import Tensor
 
 from journeyman.batch import Batch
-from journeyman.objectives.common import Term
-from journeyman.protocols import Schedule, Words, value, words
+from journeyman.protocols import Objective, Schedule, Words, value, words
 
 
 @dataclass(frozen=True, init=False)
 class plus:
     """loss = sum of the parts' losses over the same lessons: ``plus(surrogate(...), kl_penalty(0.04))``."""
 
-    parts: tuple[Term, ...]
+    parts: tuple[Objective, ...]
     gives = words()
 
-    def __init__(self, *parts: Term) -> None:
+    def __init__(self, *parts: Objective) -> None:
         if not parts:
             raise ValueError("plus has no parts; write plus(surrogate(...), kl_penalty(0.04))")
         object.__setattr__(self, "parts", parts)
@@ -41,7 +40,7 @@ class plus:
 class weighted:
     """loss = weight * the objective's loss: ``mix(rl=surrogate(...), sft=weighted(nll(), 0.3))``. Metrics stay as they are."""
 
-    objective: Term
+    objective: Objective
     weight: float | Schedule = 1.0
     gives = words()
 
@@ -66,10 +65,10 @@ class mix:
     A lesson of a term that is not here is an error, not ignored.
     """
 
-    terms: tuple[tuple[str, Term], ...]
+    terms: tuple[tuple[str, Objective], ...]
     gives = words()
 
-    def __init__(self, **terms: Term) -> None:
+    def __init__(self, **terms: Objective) -> None:
         if not terms:
             raise ValueError("mix has no terms; write mix(rl=surrogate(...), sft=nll())")
         object.__setattr__(self, "terms", tuple(terms.items()))
@@ -92,7 +91,7 @@ class mix:
         return added(found)
 
 
-def part_for(objective: Term, term: str) -> Term:
+def part_for(objective: Objective, term: str) -> Objective:
     """What reads the lessons of a term: that part of a ``mix``, and any other objective itself."""
     if not isinstance(objective, mix):
         return objective

@@ -43,12 +43,13 @@ staleness.needs, staleness.gives = words("tokens"), words("lessons", "advantage"
 
 
 async def train_async(run, ahead=2):
-    """A loop of another shape: ``ahead`` batches are always being sampled, and each is learned as it is ready."""
+    """A loop of another shape: ``ahead`` batches are always being sampled, and each is learned as it is ready. It samples from
+    the policies themselves, not from a snapshot, so that weights change in flight."""
     run.check()
     ready: asyncio.Queue = asyncio.Queue()
 
     async def actor(step):
-        groups = await run.runner.groups(run.policies.snapshot(), run.curriculum.pick(run.batch), str(step), memory=run.memory)
+        groups = await run.runner.groups(run.policies, run.curriculum.pick(run.batch), str(step), memory=run.memory)
         await ready.put((step, groups))
 
     steps = run.steps()
