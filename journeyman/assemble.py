@@ -70,6 +70,10 @@ class Options:
     "Checkpoint every so many steps."
     reward: str | None = None
     "A reward of your own in place of feedback: my_file.py:function, a function of (task, answer) that returns a number."
+    extract: Literal["boxed", "answer", "hashes", "number", "text"] | None = None
+    "How the final answer is read from a text; default: the tasks' own way."
+    system: str | None = None
+    "A system prompt before every question, in training and evaluation."
     device: str = "auto"
     "Where to compute: cpu, cuda, cuda:1, mps, or auto for the best that is there."
     dtype: str = "auto"
@@ -140,6 +144,9 @@ def build(name: str, arguments: dict[str, Any], options: Options) -> tuple[Run, 
         written["policy"] = load_policy(
             policy_spec, device=options.device, dtype=options.dtype, lora=options.lora, seed=written.get("seed", 0)
         )
+    tasks_spec = written.get("tasks", default_of(recipe, "tasks"))
+    if isinstance(tasks_spec, str) and (options.extract or options.system):
+        written["tasks"] = load_tasks(tasks_spec, split="train", extract=options.extract, system=options.system)
     with user_code(Path(name)) if name.endswith(".py") else nullcontext():
         run = recipe(**written)
     if not isinstance(run, Run):
@@ -182,7 +189,9 @@ def exam_tasks(recipe: Recipe, arguments: dict[str, Any], options: Options) -> l
     if not isinstance(spec, str):
         raise Misuse("the recipe has no argument tasks that is a text, so say what to evaluate on, with --eval-tasks")
     split = "heldout" if spec == training or spec.startswith("gym:") else "all"
-    return choose(load_tasks(spec, split=split, limit=options.eval_n if split == "heldout" else None), options.eval_n)
+    limit = options.eval_n if split == "heldout" else None
+    source = load_tasks(spec, split=split, limit=limit, extract=options.extract, system=options.system)
+    return choose(source, options.eval_n)
 
 
 # ---------------------------------------------------------------------------------------- running

@@ -467,3 +467,11 @@ def test_a_run_with_relative_paths_resumes_from_another_directory(tmp_path, monk
     assert main(["run", "--resume", "../started/out"]) == 0
     assert (started / "out" / "result.json").is_file()
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_system_prompt_and_an_extraction_reach_training_and_exam(tmp_path):
+    options = Options(out=tmp_path / "out", system="Be brief.", extract="number", eval_n=2)
+    run, exam = build("grpo", {"tasks": "gym:gcd@0"}, options)
+    for task in (run.curriculum.pick(1)[0].task, exam.tasks[0]):
+        assert task.prompt[0] == {"role": "system", "content": "Be brief."}
+        assert task.extract == "number"
