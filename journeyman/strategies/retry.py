@@ -30,7 +30,7 @@ class retry:
     Without the truth the message is sent after every turn, right or wrong, and the answers of all turns vote
     (``choose="vote"``) or the last counts (``"last"``).
 
-    RISE (Qu et al. 2024, arXiv 2407.18219), inference protocol (b). Differs from the paper in keeping the whole
+    RISE [S122] (Qu et al. 2024, arXiv 2407.18219), inference protocol (b). Differs from the paper in keeping the whole
     conversation in context rather than the last two turns.
     """
 
@@ -50,7 +50,7 @@ class retry:
 
 @dataclass(frozen=True)
 class retry_until_right:
-    """The same with the truth: the conversation ends at the first right answer (RISE protocol (a)); an oracle.
+    """The same with the truth: the conversation ends at the first right answer (RISE [S122] protocol (a)); an oracle.
 
     Every turn's score is marked on its trace as ``turn_score``, for credit that learns from all turns.
     """
