@@ -41,7 +41,7 @@ def main() -> None:
     run.actions.append((1, keep))
     asyncio.run(train(run))
     print(f"one step (2 tasks x 2 answers of 16 tokens, update on all weights): {time.monotonic() - started:.1f} s")
-    print({k: round(v, 4) for k, v in seen.items()})
+    print({k: f"{v:.4g}" for k, v in seen.items()})
     with tempfile.TemporaryDirectory() as folder:
         policy.save(Path(folder))
         print(f"saved: {sum(f.stat().st_size for f in Path(folder).iterdir()) / 1e9:.2f} GB")
