@@ -22,7 +22,7 @@ SHAPE = Recipe(vocab=151_936, hidden=1024, intermediate=3072, layers=28, heads=1
 
 
 def main() -> None:
-    tokenizer = train_tokenizer(Recipe(vocab=1024, families=("chain_sum",)), rows=500)
+    tokenizer = train_tokenizer(Recipe(vocab=1024, families="chain_sum"), rows=500)
     started = time.monotonic()
     policy = Decoder.fresh(SHAPE.config() | {"eos_token_id": tokenizer.eos_token_id}, tokenizer)
     print(

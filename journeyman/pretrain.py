@@ -59,15 +59,17 @@ class Recipe:
     kv_heads: int = 2
     head_dim: int = 32
     context: int = 1024
-    families: tuple[str, ...] = ()
-    "Families to train on; none named is all of them."
+    families: str = ""
+    "Families to train on, separated by commas; none named is all of them."
     roles: bool = True
     "Also verify, revise, choose, try again and decline, not only solve."
 
     def stream(self, *place: object) -> Iterator[list[Message]]:
         """The endless rows of one place (a worker, a resumed part)."""
         return pretraining_rows(
-            seed_of("pretrain", self.seed, *place), self.families, role_weights=ROLE_WEIGHTS if self.roles else {"solve": 1.0}
+            seed_of("pretrain", self.seed, *place),
+            tuple(x.strip() for x in self.families.split(",") if x.strip()),
+            role_weights=ROLE_WEIGHTS if self.roles else {"solve": 1.0},
         )
 
     def config(self) -> dict[str, Any]:

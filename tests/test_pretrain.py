@@ -1,0 +1,58 @@
+"""``journeyman pretrain``: a folder that loads everywhere, continued after a kill, never mixed with another."""
+
+import asyncio
+import json
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from journeyman.cli import main
+from journeyman.policies import load_policy
+from journeyman.pretrain import Recipe, pretrain, rate
+from journeyman.store import latest
+from journeyman.types import Sampling, user
+
+SMALL = {"rows": 300, "batch_tokens": 2000, "families": "count_bits", "roles": False, "hidden": 32, "intermediate": 64, "layers": 2}
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_killed_pretraining_continues_and_its_folder_loads(tmp_path):
+    out, notes = tmp_path / "base", []
+
+    def kill_at_first_note(text):
+        raise Killed(text)
+
+    recipe = Recipe(**SMALL)
+    with pytest.raises(Killed):
+        pretrain(recipe, out, note=kill_at_first_note, save_seconds=0.0)  # notes come after a save or at the end
+    saved = latest(out)
+    assert saved is not None
+    pretrain(recipe, out, note=notes.append)
+    assert notes[0].startswith("continuing at ")
+    assert latest(out) >= saved
+    policy = load_policy(out, device="cpu")
+    trace = asyncio.run(policy.sample(user("3?"), Sampling(max_tokens=5, temperature=0), id="a", seed=0, role="solver"))
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(out), AutoTokenizer.from_pretrained(out)
+    prompt = tokenizer.apply_chat_template([{"role": "user", "content": "3?"}], add_generation_prompt=True, return_tensors="pt")
+    drawn = model.generate(prompt["input_ids"], max_new_tokens=5, do_sample=False, pad_token_id=0)
+    assert tuple(drawn[0].tolist()) == trace.tokens
+
+
+def test_another_recipe_in_the_same_folder_is_refused(tmp_path, capsys):
+    out = tmp_path / "base"
+    out.mkdir()
+    (out / "pretrain.json").write_text(json.dumps({"rows": 1}))
+    assert main(["pretrain", "--out", str(out), "--rows", "10"]) == 2
+    assert "holds another pretraining" in capsys.readouterr().err
+    assert main(["pretrain", "--out", str(tmp_path / "new"), "--families", "nonsense"]) == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero():
+    recipe = Recipe(rows=1000, lr=1.0, warmup=10)
+    assert rate(recipe, 0, 0) == pytest.approx(0.1)
+    assert rate(recipe, 50, 500) == pytest.approx(0.5)
+    assert rate(recipe, 99, 1000) == 0.0
