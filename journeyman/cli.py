@@ -20,7 +20,7 @@ from rich.console import Console
 
 import journeyman
 from journeyman import recipes, strategies
-from journeyman.assemble import Misuse, Options, Recipe, assembly, find_recipe, restart, start, user_code
+from journeyman.assemble import Misuse, Options, Recipe, assembly, find_recipe, restart, start, unscored, user_code
 from journeyman.evals import summarise
 from journeyman.evaluation import Exam, choose
 from journeyman.export import export_rollouts
@@ -130,6 +130,8 @@ def eval_command(
         actor = load_policy(policy, device=device, dtype=dtype)
         exam = Exam(choose(source, n), auto(), expert, k, sampling, seed)
     groups = asyncio.run(exam.sit({"policy": actor}))
+    if reason := unscored(groups):
+        print(f"journeyman: warning: {reason}", file=sys.stderr)
     report = summarise(groups, k=k)
     if as_json:
         settings = {"policy": policy, "tasks": tasks, "strategy": strategy, "split": part, "seed": seed, "temperature": temperature}

@@ -149,3 +149,12 @@ def test_methods_json(capfd):
     assert "tests/cli/test_commands.py" in evidence["best_of_n"]  # named in a string, as on the command line
     assert main(["methods"]) == 0
     assert "group_zscore" in capfd.readouterr().out
+
+
+def test_eval_says_why_nothing_was_scored(place, model, capsys):
+    """HumanEval files load, but unit tests have no verifier yet."""
+    row = {"task_id": "H/0", "prompt": "def f():\n", "test": "def check(f): pass", "entry_point": "f"}
+    (place / "code.jsonl").write_text(json.dumps(row) + "\n")
+    assert main(["eval", "--policy", str(model), "--tasks", "code.jsonl", "--max-tokens", "4"]) == 0
+    err = capsys.readouterr().err
+    assert err.startswith("journeyman: warning: none of 1 attempts got a score (1 times failed: ")
