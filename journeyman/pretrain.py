@@ -1,11 +1,13 @@
 """Pretrains a small base model on the step-by-step traces of exact solvers (procedure cloning).
 
 A tokenizer of about a thousand byte-level BPE entries with single digits, a Qwen3-shaped decoder of one to two million
-parameters, rows streamed without end from ``tasks.solvers`` and trained on the assistant's tokens only. AdamW, linear
-warm-up and linear decay to zero, length-bucketed batches. State is saved every few minutes, and a killed run continues.
+parameters, rows streamed without end from ``tasks.solvers`` and trained on the assistant's tokens only. Muon for the
+matrices of the layers and AdamW for the rest, linear warm-up and linear decay to zero, length-bucketed batches. State is
+saved every few minutes, and a killed run continues.
 
 Procedure cloning: Yang et al. 2022, arXiv 2205.10816. Differs from the paper in that the procedure is written out as
-text by an exact solver for each task family, not logged from a planner.
+text by an exact solver for each task family, not logged from a planner. Muon: Jordan et al. 2024
+(kellerjordan.github.io/posts/muon); its steps are scaled to AdamW's size as in Liu et al. 2025, arXiv 2502.16982.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from journeyman.tasks.solvers.mixture import ROLE_WEIGHTS, pretraining_rows
 from journeyman.types import Message
 
 Row = tuple[tuple[int, ...], tuple[bool, ...]]  # tokens, train mask
+_OPTIMIZERS = ("muon", "adamw")
 USER, ASSISTANT, END = "<|user|>", "<|assistant|>", "<|end|>"
 TEMPLATE = (
     "{% for m in messages %}"
@@ -45,17 +48,22 @@ TEMPLATE = (
 class Recipe:
     """What defines a base model. ``rows`` in all; ``batch_tokens`` padded tokens an update; sizes as in a Qwen3 config."""
 
-    rows: int = 300_000
-    batch_tokens: int = 12_000
+    rows: int = 400_000
+    batch_tokens: int = 5_000
     lr: float = 3e-3
+    "Peak rate of AdamW (embedding and norms)."
+    matrix_lr: float = 7e-3
+    "Peak rate of Muon (the matrices of the layers)."
+    bfloat16: bool = True
+    "Matrix products in bfloat16 (attention, weights and moments stay float32)."
     warmup: int = 200
     weight_decay: float = 0.1
     seed: int = 0
     vocab: int = 1024
-    hidden: int = 128
-    intermediate: int = 384
-    layers: int = 6
-    heads: int = 4
+    hidden: int = 160
+    intermediate: int = 480
+    layers: int = 4
+    heads: int = 6
     kv_heads: int = 2
     head_dim: int = 32
     context: int = 1024
@@ -159,50 +167,58 @@ def loss_of(model: CausalLM, tokens: Tensor, mask: Tensor) -> Tensor:
 
 
 def rate(recipe: Recipe, step: int, rows: int) -> float:
-    """Linear warm-up over steps, then linear decay to zero over rows."""
-    return recipe.lr * min(1.0, (step + 1) / recipe.warmup) * max(0.0, 1.0 - rows / recipe.rows)
+    """Share of the peak rate: linear warm-up over steps, then linear decay to zero over rows."""
+    return min(1.0, (step + 1) / recipe.warmup) * max(0.0, 1.0 - rows / recipe.rows)
 
 
 class Trainer:
-    """A model in training with its optimiser, and how far it is."""
+    """A model in training with its optimisers, and how far it is."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.model = CausalLM(Architecture.of(recipe.config()))
         self.model.initialise(recipe.seed)
-        decayed = [p for p in self.model.parameters() if p.dim() > 1]
-        plain = [p for p in self.model.parameters() if p.dim() == 1]
-        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+        rest = [self.model.model.embed_tokens.weight, *(p for p in self.model.parameters() if p.dim() == 1)]
+        matrices = [p for p in self.model.model.layers.parameters() if p.dim() == 2]
+        self.optimizers = (
+            torch.optim.Muon(matrices, lr=recipe.matrix_lr, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, lr=recipe.lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+        )
         self.step, self.rows = 0, 0
 
     def learn(self, rows: list[Row]) -> float:
         """One update; returns the loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate(self.recipe, self.step, self.rows)
-        loss = loss_of(self.model, *pad(rows))
+        share = rate(self.recipe, self.step, self.rows)
+        for optimizer, peak in zip(self.optimizers, (self.recipe.matrix_lr, self.recipe.lr), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * share
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
+            loss = loss_of(self.model, *pad(rows))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.step, self.rows = self.step + 1, self.rows + len(rows)
         return loss.item()
 
     def save(self, out: Path) -> None:
         tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
-        for i, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{i}/{k}": v for k, v in moments.items()}
+        for name, optimizer in zip(_OPTIMIZERS, self.optimizers, strict=True):
+            for i, moments in optimizer.state_dict()["state"].items():
+                tensors |= {f"{name}/{i}/{k}": v for k, v in moments.items()}
         save_checkpoint(out, self.step, tensors, {"rows": self.rows}, keep=1)
 
     def load(self, out: Path) -> None:
         found = load_checkpoint(out)
         self.model.load_state_dict({k.removeprefix("model/"): v for k, v in found.tensors.items() if k.startswith("model/")})
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in found.tensors.items():
-            if name.startswith("optimizer/"):
-                _, i, key = name.split("/")
-                moments.setdefault(int(i), {})[key] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        for name, optimizer in zip(_OPTIMIZERS, self.optimizers, strict=True):
+            moments: dict[int, dict[str, Tensor]] = {}
+            for key, tensor in found.tensors.items():
+                if key.startswith(f"{name}/"):
+                    _, i, moment = key.split("/")
+                    moments.setdefault(int(i), {})[moment] = tensor
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
         self.step, self.rows = found.step, found.state["rows"]
 
 

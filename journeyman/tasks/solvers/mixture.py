@@ -18,7 +18,8 @@ from journeyman.tasks.solvers import SOLVERS
 from journeyman.types import Message
 
 ROLE_WEIGHTS: Mapping[str, float] = {"solve": 0.75, "verify": 0.08, "revise": 0.05, "choose": 0.04, "again": 0.05, "decline": 0.03}
-LEVEL_WEIGHTS: Sequence[float] = (4.0, 3.0, 2.0, 1.0, 0.5)
+LEVEL_WEIGHTS: Sequence[float] = (5.0, 3.0, 1.5, 0.7, 0.4)
+FAMILY_WEIGHTS: Mapping[str, float] = {"letter_counting": 1.6, "spell_backward": 1.6, "products": 1.3, "knights_knaves": 1.2}
 _BUILDERS: Mapping[str, roles.Builder] = {
     "solve": roles.solve,
     "verify": roles.verify,
@@ -49,7 +50,7 @@ def pretraining_rows(
     families: Sequence[str] = (),
     level_weights: Sequence[float] = LEVEL_WEIGHTS,
     role_weights: Mapping[str, float] = ROLE_WEIGHTS,
-    family_weights: Mapping[str, float] | None = None,
+    family_weights: Mapping[str, float] = FAMILY_WEIGHTS,
 ) -> Iterator[list[Message]]:
     """Endless chats; the same arguments give the same stream.
 
@@ -58,8 +59,8 @@ def pretraining_rows(
     held-out families, unknown roles, and weights that are negative or too few.
     """
     pairs = trained_levels(families)
-    extra = family_weights or {}
     names = list(dict.fromkeys(family for family, _ in pairs))
+    extra = dict(family_weights) if family_weights is not FAMILY_WEIGHTS else {n: FAMILY_WEIGHTS.get(n, 1.0) for n in names}
     unknown = [r for r in role_weights if r not in ROLE_WEIGHTS] + [f for f in extra if f not in names]
     if unknown:
         raise ValueError(f"unknown roles or families in the weights: {unknown}; roles are {list(ROLE_WEIGHTS)}, families {names}")
