@@ -188,7 +188,7 @@ def exam_tasks(recipe: Recipe, arguments: dict[str, Any], options: Options) -> l
     spec = options.eval_tasks or training
     if not isinstance(spec, str):
         raise Misuse("the recipe has no argument tasks that is a text, so say what to evaluate on, with --eval-tasks")
-    split = "heldout" if spec == training or spec.startswith("gym:") else "all"
+    split = "heldout" if spec == training or is_generated(spec) else "all"
     limit = options.eval_n if split == "heldout" else None
     source = load_tasks(spec, split=split, limit=limit, extract=options.extract, system=options.system)
     return choose(source, options.eval_n)

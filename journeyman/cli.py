@@ -34,6 +34,7 @@ from journeyman.runner import all_needs
 from journeyman.show import methods_table, result_table, show_recipe
 from journeyman.store import Store, load_checkpoint
 from journeyman.tasks import load_tasks
+from journeyman.tasks.load import is_generated
 from journeyman.types import Sampling
 
 app = App(name="journeyman", help="Make language models reason better by expert iteration.", version=journeyman.__version__)
@@ -123,7 +124,7 @@ def eval_command(
         sampling = sampling_of(max_tokens, temperature, top_p)
         if k < 1 or (n is not None and n < 1):
             raise Misuse(f"k and n are at least 1: found k={k}, n={n}")
-        generated = tasks.startswith("gym:")
+        generated = is_generated(tasks)
         part = split or ("heldout" if generated else "all")
         source = load_tasks(tasks, split=part, limit=n or (300 if generated else None), extract=extract, system=system)
         expert = parse(strategy, strategies)

@@ -155,6 +155,10 @@ HELD_OUT_LEVELS: frozenset[tuple[str, int]] = frozenset(
 )
 
 
+HARD = 3
+"""The level from which declining is taught, where it is invited."""
+
+
 def trained_levels(families: Sequence[str] = ()) -> list[tuple[str, int]]:
     """(family, level) pairs that pretraining may use, in table order; only these families when some are named.
 

@@ -8,7 +8,8 @@ from journeyman.protocols import Tasks
 from journeyman.tasks.formats import FORMATS
 from journeyman.tasks.gym import GymTasks, gym
 from journeyman.tasks.jsonl import jsonl
-from journeyman.tasks.mix import Mixture, mix
+from journeyman.tasks.mix import mix
+from journeyman.tasks.role_tasks import ROLES, role_tasks
 from journeyman.types import Task
 
 SIZE = {"train": 10_000, "all": 10_000}  # generated tasks a source when no limit is given; 500 in other splits
@@ -44,6 +45,7 @@ def load_tasks(
     """The tasks that a spec writes:
 
     - "gym:chain_sum", "gym:chain_sum@2" (level 2), "gym:chain_sum@0-2,gcd@1" (a mixture, levels and families in turn);
+    - "verify:gcd@0-1" and revise, choose, again, decline: the same tasks asked in another role (``role_tasks``);
     - "tasks.jsonl", "tasks.jsonl.gz", "tasks.jsonl:gsm8k" (the format forced).
 
     ``split`` is "train" for generated tasks and "all" for files when None. ``limit`` is the number of tasks in all; without
@@ -51,11 +53,11 @@ def load_tasks(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"found limit={limit}; expected at least 1 task")
-    if not spec.startswith("gym:"):
+    if not is_generated(spec):
         found = _FILE.fullmatch(spec)
         if found is None:
-            forms = "gym:FAMILY@LEVEL, a path to .jsonl or .jsonl.gz, or PATH:FORMAT with a format of " + ", ".join(FORMATS)
-            raise ValueError(f"{spec!r} is no source of tasks; write {forms}")
+            forms = f"a path to .jsonl or .jsonl.gz, or PATH:FORMAT with a format of {', '.join(FORMATS)}"
+            raise ValueError(f"{spec!r} is no source of tasks; write gym:FAMILY@LEVEL, verify:FAMILY@LEVEL, {forms}")
         return jsonl(found[1], format=found[2], split=split or "all", limit=limit, extract=extract, system=system)
     split = split or "train"
     named = levels(spec)
@@ -64,14 +66,21 @@ def load_tasks(
         gym(family, level=level, size=size, split=split, seed=seed, extract=extract or "answer", system=system)
         for family, level in named
     ]
-    whole: GymTasks | Mixture = sources[0] if len(sources) == 1 else mix(sources)
+    whole: Tasks = sources[0] if len(sources) == 1 else mix(sources)
+    if (role := spec.partition(":")[0]) != "gym":
+        whole = role_tasks(whole, role)
     return whole if limit is None or len(whole) <= limit else First(whole, limit)
 
 
+def is_generated(spec: str) -> bool:
+    """Whether a spec names generated tasks (gym:..., or a role as in verify:...), not a file."""
+    return spec.partition(":")[0] in ("gym", *ROLES)
+
+
 def levels(spec: str) -> list[tuple[str, int]]:
-    """(family, level) pairs of a "gym:..." spec, in the order written."""
+    """(family, level) pairs of a "gym:..." or role spec, in the order written."""
     pairs: list[tuple[str, int]] = []
-    for part in spec.removeprefix("gym:").split(","):
+    for part in spec.partition(":")[2].split(","):
         found = _FAMILY.fullmatch(part.strip())
         if found is None:
             raise ValueError(f"{part!r} in {spec!r} is no family; write a name, as in gym:chain_sum, chain_sum@2 or chain_sum@0-2")

@@ -107,9 +107,9 @@ def verify(rng: Random, entry: Entry, solver: Solver) -> list[Message]:
     return [_user(entry["question"], attempt, rng.choice(ASK_VERIFY)), _assistant(target)]
 
 
-def revise(rng: Random, entry: Entry, solver: Solver) -> list[Message]:
-    """Turn a given attempt (wrong three times in four) into a right one."""
-    attempt = wrong_attempt(rng, entry, solver) if rng.random() < 0.75 else solver.solve(entry)
+def revise(rng: Random, entry: Entry, solver: Solver, wrong: float = 0.75) -> list[Message]:
+    """Turn a given attempt, wrong with probability ``wrong``, into a right one."""
+    attempt = wrong_attempt(rng, entry, solver) if rng.random() < wrong else solver.solve(entry)
     return [_user(entry["question"], attempt, rng.choice(ASK_REVISE)), _assistant(solver.solve(entry))]
 
 

@@ -13,7 +13,7 @@ import reasoning_gym
 
 from journeyman.tasks import roles
 from journeyman.tasks.entries import Entry, split_of
-from journeyman.tasks.levels import LEVELS, trained_levels
+from journeyman.tasks.levels import HARD, LEVELS, trained_levels
 from journeyman.tasks.solvers import SOLVERS
 from journeyman.types import Message
 
@@ -27,7 +27,6 @@ _BUILDERS: Mapping[str, roles.Builder] = {
     "choose": roles.choose,
     "again": roles.again,
 }
-_HARD = 3  # the level from which declining is taught where it is invited
 
 
 class Source:
@@ -87,6 +86,6 @@ def _rows(
         (role,) = rng.choices(role_names, list(role_weights.values()))
         entry = source.draw(rng)
         if role == "decline":
-            yield roles.decline(rng, entry, SOLVERS[family], hard=source.level >= _HARD)
+            yield roles.decline(rng, entry, SOLVERS[family], hard=source.level >= HARD)
         else:
             yield _BUILDERS[role](rng, entry, SOLVERS[family])
