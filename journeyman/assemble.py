@@ -34,6 +34,7 @@ from journeyman.run import Action, Run
 from journeyman.runner import all_needs
 from journeyman.store import Session, Store
 from journeyman.tasks import load_tasks
+from journeyman.tasks.load import is_generated
 from journeyman.types import Group, Task
 
 Recipe = Callable[..., Run]

@@ -30,6 +30,7 @@ from journeyman.literal import parse
 from journeyman.policies import Decoder, load_policy
 from journeyman.pretrain import Recipe as PretrainRecipe
 from journeyman.pretrain import pretrain as pretrain_base
+from journeyman.report import watch, write_report
 from journeyman.runner import all_needs
 from journeyman.show import methods_table, result_table, show_recipe
 from journeyman.store import Store, load_checkpoint
@@ -230,6 +231,31 @@ def export_command(
         else:
             export_model(folder, out)
     print(out)
+
+
+@app.command(name="report")
+def report_command(folder: Path, *, out: Path | None = None) -> None:
+    """Write a run's report: one HTML file that works offline. The run may be complete, killed or going on.
+
+    Args:
+        folder: Folder of a run.
+        out: File to write (default: report.html in the folder).
+    """
+    with assembly():
+        path = write_report(folder, out)
+    print(path)
+
+
+@app.command(name="watch")
+def watch_command(folder: Path, *, port: Annotated[int, Parameter(converter=whole)] = 0) -> None:
+    """Show a run's report live on 127.0.0.1 while the run goes on; Ctrl-C ends it.
+
+    Args:
+        folder: Folder of a run.
+        port: Port to serve on; 0 takes a free one.
+    """
+    with assembly():
+        watch(folder, port)
 
 
 def export_model(folder: Path, out: Path) -> None:

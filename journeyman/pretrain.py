@@ -223,7 +223,7 @@ class Trainer:
 
 
 def pretrain(recipe: Recipe, out: Path, note: Callable[[str], None], save_seconds: float = 300.0) -> Path:
-    """Train a base model into ``out``, a Hugging Face folder (its training state stays beside it under checkpoints/).
+    """Train a base model into ``out``, a Hugging Face folder in bfloat16 (the float32 training state stays in its checkpoints/).
     Continues where a killed run of the same recipe stopped; ValueError where the folder holds another. Returns the folder."""
     settings, mine = out / "pretrain.json", json.dumps(asdict(recipe), indent=1)
     if settings.exists() and settings.read_text() != mine:
@@ -254,5 +254,5 @@ def pretrain(recipe: Recipe, out: Path, note: Callable[[str], None], save_second
             if over:
                 break
     config = recipe.config() | {"eos_token_id": tokenizer.convert_tokens_to_ids(END), "pad_token_id": 0}
-    write_model(out, config, dict(trainer.model.state_dict()), tokenizer)
+    write_model(out, config, {name: tensor.bfloat16() for name, tensor in trainer.model.state_dict().items()}, tokenizer)
     return out

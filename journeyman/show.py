@@ -157,19 +157,23 @@ def row(kind: str, name: str, part: Any, evidence: Sequence[tuple[str, set[str]]
     text = inspect.getdoc(part) or ""
     module = inspect.getmodule(part)
     whole = text + "\n" + ((module.__doc__ or "") if module else "")
-    declared = part if not isinstance(part, type) or isinstance(vars(part).get("needs"), frozenset) else None
     return {
         "kind": kind,
         "name": name,
         "summary": first_sentence(text),
-        "needs": sorted(needs_of(declared)),
-        "gives": sorted(gives_of(declared)),
+        "needs": sorted(needs_of(part)) if states(part, "needs") else [],
+        "gives": sorted(gives_of(part)) if states(part, "gives") else [],
         "papers": sorted({f"arXiv:{x}" for x in re.findall(r"arXiv[: ](\d{4}\.\d{4,5})", whole)}),
         "file": where(part) if isinstance(part, FunctionType | type) else where(type(part)),
         "seed_id": sorted(set(re.findall(r"\bS\d{3}\b", whole))),
         "status": "implemented",
         "evidence": [path for path, names in evidence if name in names],
     }
+
+
+def states(part: Any, words: str) -> bool:
+    """Whether a part says its words without being made (a class whose words depend on its fields does not)."""
+    return not isinstance(part, type) or isinstance(vars(part).get(words), frozenset)
 
 
 def first_sentence(text: str) -> str:

@@ -38,7 +38,7 @@ def reference(model: str, file: Path) -> None:
 
     traces = asyncio.run(answer())
     rows = [{"prompt": list(t.tokens[: t.start]), "answer": list(t.tokens[t.start :])} for t in traces]
-    file.write_text(json.dumps({"end": policy.tokenizer.eos_token_id, "rows": rows}))
+    file.write_text(json.dumps({"end": policy.chat.tokenizer.eos_token_id, "rows": rows}))
     print(f"journeyman: {len(rows)} answers, {sum(len(r['answer']) for r in rows)} tokens -> {file}")
 
 

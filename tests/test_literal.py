@@ -75,7 +75,7 @@ def test_lists_are_tuples():
         ("sample(temperature='a')", strategies, "sample: temperature is 'a', expected a number or a schedule or None"),
         ("each(f=3)", feedback, "each: f is 3, expected a function"),
         ("surrogate(reduce=token_mean())", objectives, "token_mean is a function and takes no brackets; write token_mean"),
-        ("mix(rl=3)", objectives, "mix: rl is 3, expected an objective such as cap()"),
+        ("mix(rl=3)", objectives, "mix: rl is 3, expected an objective such as agreement()"),
         ("restart(3)", learners, "restart: inner is 3, expected Gradient"),
         ("uniform(tasks=3)", curricula, "uniform: tasks is 3, expected tasks (which only a recipe can give)"),
     ],

@@ -1,8 +1,47 @@
 """Credit: ``(group, render) -> lessons``. The one place where what was sampled becomes what is learned."""
 
+from journeyman.credit.batch_whitened import batch_whitened
+from journeyman.credit.covariance import drop_covariant, mark_covariant
+from journeyman.credit.demonstrate import by_accuracy, demonstrate
+from journeyman.credit.down_sampled import down_sampled
+from journeyman.credit.entropy_modulated import entropy_modulated
 from journeyman.credit.group_relative import group_mean, group_zscore, leave_one_out
 from journeyman.credit.imitate_best import equation_list, imitate_best
+from journeyman.credit.length_cycle import length_cycle, within
 from journeyman.credit.on_sampled import on_sampled
 from journeyman.credit.overlong import overlong
+from journeyman.credit.pairs import labelled, pairs
+from journeyman.credit.ramp import ramp
+from journeyman.credit.step_pairs import step_pairs
+from journeyman.credit.summed_views import summed_views
+from journeyman.credit.token_average import token_zscore, with_heat
+from journeyman.credit.win_rate import win_rate
+from journeyman.credit.with_demonstration import with_demonstration
 
-__all__ = ["equation_list", "group_mean", "group_zscore", "imitate_best", "leave_one_out", "on_sampled", "overlong"]
+__all__ = [
+    "batch_whitened",
+    "by_accuracy",
+    "demonstrate",
+    "down_sampled",
+    "drop_covariant",
+    "entropy_modulated",
+    "equation_list",
+    "group_mean",
+    "group_zscore",
+    "imitate_best",
+    "labelled",
+    "leave_one_out",
+    "length_cycle",
+    "mark_covariant",
+    "on_sampled",
+    "overlong",
+    "pairs",
+    "ramp",
+    "step_pairs",
+    "summed_views",
+    "token_zscore",
+    "win_rate",
+    "with_demonstration",
+    "with_heat",
+    "within",
+]

@@ -3,27 +3,50 @@
 Metrics are tensors [sum, count] (2), which add up over micro-batches; the learner divides at the end.
 """
 
+from journeyman.objectives.agreement import agreement
 from journeyman.objectives.clips import cap, no_clip, ppo_clip
+from journeyman.objectives.demonstrated import demonstrated
+from journeyman.objectives.dpo import dpo, step_dpo
+from journeyman.objectives.drift import drift_penalty
 from journeyman.objectives.entropy import entropy_bonus
+from journeyman.objectives.entropy_clip import entropy_clip
+from journeyman.objectives.implicit_negative import implicit_negative
+from journeyman.objectives.ipo import ipo
 from journeyman.objectives.kl import k1, k2, k3, kl_penalty
+from journeyman.objectives.kto import kto
+from journeyman.objectives.nash import nash
 from journeyman.objectives.nll import nll
+from journeyman.objectives.orpo import chosen_nll, orpo
 from journeyman.objectives.ratios import on_policy, over_behaviour, over_old, probability, sequence_ratio, times, truncated
 from journeyman.objectives.reducers import fixed_length, sequence_mean, sequence_sum, token_mean
+from journeyman.objectives.simpo import simpo
+from journeyman.objectives.soft_gate import soft_gate
 from journeyman.objectives.sums import mix, plus, weighted
 from journeyman.objectives.surrogate import surrogate
 
 __all__ = [
+    "agreement",
     "cap",
+    "chosen_nll",
+    "demonstrated",
+    "dpo",
+    "drift_penalty",
     "entropy_bonus",
+    "entropy_clip",
     "fixed_length",
+    "implicit_negative",
+    "ipo",
     "k1",
     "k2",
     "k3",
     "kl_penalty",
+    "kto",
     "mix",
+    "nash",
     "nll",
     "no_clip",
     "on_policy",
+    "orpo",
     "over_behaviour",
     "over_old",
     "plus",
@@ -32,6 +55,9 @@ __all__ = [
     "sequence_mean",
     "sequence_ratio",
     "sequence_sum",
+    "simpo",
+    "soft_gate",
+    "step_dpo",
     "surrogate",
     "times",
     "token_mean",

@@ -9,6 +9,7 @@ what it does to the update.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -24,17 +25,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from journeyman.batch import Batch
 from journeyman.policies.chat import Chat
 from journeyman.policies.decoder_policy import Decoder
 from journeyman.policies.engine import Drawn, check_sampling, check_tokens
+from journeyman.policies.folder import read_config
 from journeyman.policies.hf import HF
 from journeyman.policies.token_policy import TokenPolicy
 from journeyman.protocols import Words
-from journeyman.types import Prompt, Sampling, Stop, Trace
+from journeyman.types import Prompt, Sampling, Stop, Trace, user
 
+FAR = 0.1  # nats a token between server and learner on the probe: more than bfloat16 kernels differ by
 SERVE = ("--logprobs-mode", "processed_logprobs", "--no-enable-log-requests")
 """Arguments the server needs: log-probabilities under the temperature that was sampled with."""
 
@@ -107,11 +111,14 @@ class Server:
         self.loaded = -1  # unknown until the server says that it is done
         await self.post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(weights.folder)}})
         await self.post("/reset_prefix_cache", {})
+        probe = {"model": self.model, "prompt": list(weights.probe), "max_tokens": 1, "prompt_logprobs": 0}
+        weights.check((await self.post("/v1/completions", probe)).json())
         self.loaded = weights.number
 
 
 class Weights:
-    """One version's weights as a folder that the server can read; ``number`` tells folders apart."""
+    """One version's weights as a folder that the server can read; ``number`` tells folders apart. ``probe`` is a short text
+    with the log-probabilities (L - 1) that these weights give it, to see that the server holds them."""
 
     made = 0
 
@@ -124,6 +131,29 @@ class Weights:
             policy.save(self.folder, merged=True)
         else:
             policy.save(self.folder)
+        untie(self.folder)
+        self.probe = tuple(policy.chat.prompt(user("1 2 3 4 5 6 7 8 9"))[:32])
+        self.expected = policy._score([self.probe])[0][1:]
+
+    def check(self, reply: Mapping[str, Any]) -> None:
+        """RuntimeError where the server's log-probabilities of the probe are not those of these weights."""
+        given = [next(iter(x.values()))["logprob"] for x in reply["choices"][0]["prompt_logprobs"][1:]]
+        off = sum(abs(a - b) for a, b in zip(given, self.expected, strict=True)) / len(given)
+        if not off < FAR:
+            raise RuntimeError(
+                f"the vLLM server does not hold the weights it was given (log-probabilities of a probe are off by {off:.2f} "
+                "nats a token); a CPU server needs an untied model: start it with journeyman.policies.vllm.serve"
+            )
+
+
+def untie(folder: Path) -> None:
+    """Write the head of a model with tied embeddings into its files as well. Served untied, it can be replaced: vLLM on a CPU
+    keeps a packed copy of a tied head that a reload does not renew."""
+    path = folder / "model.safetensors"
+    tensors = load_file(path) if path.exists() else {}
+    embedding = tensors.get("model.embed_tokens.weight")
+    if embedding is not None and "lm_head.weight" not in tensors:
+        save_file({**tensors, "lm_head.weight": embedding.clone()}, path, {"format": "pt"})
 
 
 class _Calls:
@@ -250,7 +280,7 @@ class VLLM:
 
 @contextmanager
 def serve(
-    model: Path | str, *, python: str = sys.executable, arguments: Sequence[str] = (), log: Path | None = None, seconds: float = 600
+    model: Path, *, python: str = sys.executable, arguments: Sequence[str] = (), log: Path | None = None, seconds: float = 600
 ) -> Iterator[str]:
     """Run vLLM's server on a free port while the block runs; yields its URL. ``python`` may be that of an environment of its
     own. RuntimeError, with the end of its log, where it ends or is not ready in time."""
@@ -259,8 +289,12 @@ def serve(
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         path = log or Path(folder) / "vllm.log"
+        copy = Path(folder) / "model"
+        shutil.copytree(model, copy)
+        untie(copy)
+        (copy / "config.json").write_text(json.dumps({**read_config(copy), "tie_word_embeddings": False}))
         with path.open("wb") as out:
-            place = ("--model", str(model), "--host", "127.0.0.1", "--port", str(port))
+            place = ("--model", str(copy), "--host", "127.0.0.1", "--port", str(port))
             command = [python, "-m", "vllm.entrypoints.openai.api_server", *place, *SERVE, *arguments]
             server = subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | {"VLLM_SERVER_DEV_MODE": "1"})
             try:

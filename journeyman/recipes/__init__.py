@@ -1,12 +1,61 @@
 """Recipes: one function for each paper, which returns a ``Run``. The command line is generated from their signatures."""
 
+from journeyman.recipes.cispo import cispo
+from journeyman.recipes.clip_cov import clip_cov
+from journeyman.recipes.d3s import d3s
 from journeyman.recipes.dapo import dapo
+from journeyman.recipes.dft import dft
+from journeyman.recipes.dpo import dpo
 from journeyman.recipes.dr_grpo import dr_grpo
+from journeyman.recipes.empg import empg
 from journeyman.recipes.expert_iteration import expert_iteration
 from journeyman.recipes.grpo import grpo
+from journeyman.recipes.gspo import gspo
+from journeyman.recipes.hapo import hapo
+from journeyman.recipes.hispo import hispo
+from journeyman.recipes.hpt import hpt
+from journeyman.recipes.ipo import ipo
+from journeyman.recipes.iterative_dpo import iterative_dpo
+from journeyman.recipes.kl_cov import kl_cov
+from journeyman.recipes.luffy import luffy
+from journeyman.recipes.nash_mp import nash_mp
+from journeyman.recipes.nft import nft
+from journeyman.recipes.orpo import orpo
+from journeyman.recipes.reinforce_pp import reinforce_pp
 from journeyman.recipes.rft import rft
 from journeyman.recipes.rloo import rloo
+from journeyman.recipes.sapo import sapo
 from journeyman.recipes.sft import sft
+from journeyman.recipes.siri import siri
 from journeyman.recipes.star import star
 
-__all__ = ["dapo", "dr_grpo", "expert_iteration", "grpo", "rft", "rloo", "sft", "star"]
+__all__ = [
+    "cispo",
+    "clip_cov",
+    "d3s",
+    "dapo",
+    "dft",
+    "dpo",
+    "dr_grpo",
+    "empg",
+    "expert_iteration",
+    "grpo",
+    "gspo",
+    "hapo",
+    "hispo",
+    "hpt",
+    "ipo",
+    "iterative_dpo",
+    "kl_cov",
+    "luffy",
+    "nash_mp",
+    "nft",
+    "orpo",
+    "reinforce_pp",
+    "rft",
+    "rloo",
+    "sapo",
+    "sft",
+    "siri",
+    "star",
+]

@@ -7,7 +7,7 @@ from journeyman.curricula import uniform
 from journeyman.learners import Gradient, constant
 from journeyman.objectives import nll, token_mean
 from journeyman.protocols import Feedback, Strategy, Tasks, Trainable
-from journeyman.recipes.parts import feedback_of, policies_of, strategy_of, tasks_of
+from journeyman.recipes.parts import FRONTIER, feedback_of, policies_of, strategy_of, tasks_of
 from journeyman.run import Learners, Run
 from journeyman.runner import Runner
 from journeyman.types import Sampling
@@ -15,7 +15,7 @@ from journeyman.types import Sampling
 
 def expert_iteration(
     policy: str | Trainable = "base",
-    tasks: str | Tasks = "gym:count_bits@0-1",
+    tasks: str | Tasks = FRONTIER,
     strategy: str | Strategy = "sample",
     feedback: str | Feedback = "auto",
     steps: int = 24,

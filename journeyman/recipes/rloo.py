@@ -7,7 +7,7 @@ from journeyman.curricula import uniform
 from journeyman.learners import Gradient
 from journeyman.objectives import kl_penalty, no_clip, on_policy, plus, sequence_sum, surrogate
 from journeyman.protocols import Feedback, Tasks, Trainable
-from journeyman.recipes.parts import feedback_of, policies_of, tasks_of
+from journeyman.recipes.parts import FRONTIER, feedback_of, policies_of, tasks_of
 from journeyman.run import Learners, Run
 from journeyman.runner import Runner
 from journeyman.strategies import sample
@@ -16,7 +16,7 @@ from journeyman.types import Sampling
 
 def rloo(
     policy: str | Trainable = "base",
-    tasks: str | Tasks = "gym:count_bits@0-1",
+    tasks: str | Tasks = FRONTIER,
     feedback: str | Feedback = "auto",
     steps: int = 24,
     batch: int = 32,

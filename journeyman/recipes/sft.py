@@ -7,7 +7,7 @@ from journeyman.curricula import uniform
 from journeyman.learners import Gradient
 from journeyman.objectives import nll, token_mean
 from journeyman.protocols import Feedback, Tasks, Trainable
-from journeyman.recipes.parts import feedback_of, policies_of, tasks_of
+from journeyman.recipes.parts import FRONTIER, feedback_of, policies_of, tasks_of
 from journeyman.run import Learners, Run
 from journeyman.runner import Runner
 from journeyman.strategies import solution
@@ -17,7 +17,7 @@ from journeyman.types import Sampling
 
 def sft(
     policy: str | Trainable = "base",
-    tasks: str | Tasks = "gym:count_bits@0-1",
+    tasks: str | Tasks = FRONTIER,
     feedback: str | Feedback = "auto",
     steps: int = 100,
     batch: int = 64,

@@ -7,7 +7,7 @@ from journeyman.curricula import uniform
 from journeyman.learners import Gradient, restart
 from journeyman.objectives import nll, sequence_mean
 from journeyman.protocols import Feedback, Tasks, Trainable
-from journeyman.recipes.parts import feedback_of, policies_of, tasks_of
+from journeyman.recipes.parts import FRONTIER, feedback_of, policies_of, tasks_of
 from journeyman.run import Learners, Run
 from journeyman.runner import Runner
 from journeyman.strategies import rationalize
@@ -16,7 +16,7 @@ from journeyman.types import Sampling
 
 def star(
     policy: str | Trainable = "base",
-    tasks: str | Tasks = "gym:count_bits@0-1",
+    tasks: str | Tasks = FRONTIER,
     feedback: str | Feedback = "auto",
     steps: int = 6,
     batch: int = 500,

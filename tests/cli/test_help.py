@@ -8,7 +8,18 @@ from journeyman import recipes
 from journeyman.cli import app, main, run_app
 from journeyman.flags import flags_of, flags_of_fields
 
-COMMANDS = [["eval"], ["show"], ["methods"], ["pretrain"], ["export"], ["sft"], ["run"], *(["run", r] for r in recipes.__all__)]
+COMMANDS = [
+    ["eval"],
+    ["show"],
+    ["methods"],
+    ["pretrain"],
+    ["export"],
+    ["sft"],
+    ["report"],
+    ["watch"],
+    ["run"],
+    *(["run", r] for r in recipes.__all__),
+]
 
 
 def arguments(words):

@@ -34,18 +34,23 @@ from journeyman.objectives import (
 )  # fmt: skip
 from journeyman.protocols import Part
 from tests.learners.tiny import random_lessons
+from tests.objectives.preferences import PARTS  # their promises: tests/objectives/test_preferences.py
 
 torch.set_num_threads(1)
-CLIPS = {"no_clip": no_clip, "ppo_clip": ppo_clip(0.1, 0.2, dual=1.5), "cap": objectives.cap(1.1)}
+CLIPS = {"no_clip": no_clip, "ppo_clip": ppo_clip(0.1, 0.2, dual=1.5), "cap": objectives.cap(1.1),
+         "soft_gate": objectives.soft_gate(), "implicit_negative": objectives.implicit_negative()}  # fmt: skip
 RATIOS = {"on_policy": on_policy, "over_old": over_old, "over_behaviour": over_behaviour, "probability": probability,
-          "sequence_ratio": sequence_ratio(), "truncated": truncated(), "times": times(over_old, truncated())}  # fmt: skip
+          "sequence_ratio": sequence_ratio(), "truncated": truncated(), "times": times(over_old, truncated()),
+          "demonstrated": objectives.demonstrated()}  # fmt: skip
 REDUCERS = {"token_mean": token_mean, "sequence_mean": sequence_mean, "sequence_sum": sequence_sum, "fixed_length": fixed_length(9)}
+CORRECTIONS = {"agreement": objectives.agreement(0.4, 0.5), "entropy_clip": objectives.entropy_clip()}
 ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
 WHOLE = {
     "surrogate": surrogate(ppo_clip(), over_old, correction=truncated()),
     "nll": nll(),
     "kl_penalty": kl_penalty(),
     "entropy_bonus": objectives.entropy_bonus(),
+    "drift_penalty": objectives.drift_penalty(),
     "plus": plus(surrogate(ppo_clip(), over_old, sequence_mean), kl_penalty(0.04, reduce=sequence_mean)),
     "weighted": weighted(nll(), 0.5),
     "mix": mix(rl=surrogate(ppo_clip(), over_behaviour), sft=nll()),
@@ -55,6 +60,7 @@ OBJECTIVES = (
     | {f"surrogate(clip={n})": surrogate(c, over_old) for n, c in CLIPS.items()}
     | {f"surrogate(ratio={n})": surrogate(no_clip, r) for n, r in RATIOS.items()}
     | {f"surrogate(reduce={n})": surrogate(no_clip, on_policy, r) for n, r in REDUCERS.items()}
+    | {f"surrogate(correction={n})": surrogate(no_clip, over_old, correction=c) for n, c in CORRECTIONS.items()}
     | {f"kl_penalty({n})": kl_penalty(0.1, e, sequence_sum) for n, e in ESTIMATORS.items()}
 )
 every = pytest.mark.parametrize("name", OBJECTIVES)
@@ -68,7 +74,14 @@ def lessons(seed=0, n=8):
         return tuple(float(v) for v in -3 * torch.rand(len(x.tokens), generator=g))
 
     made = [*random_lessons(n // 2, seed), *random_lessons(n // 2, seed + 100, term="sft")]
-    return [replace(x, old_logp=near(x), streams={"ref_logp": near(x)}) for x in made]
+
+    def extra(x):
+        n = len(x.tokens)
+        off = float(torch.rand((), generator=g) < 0.3)
+        heat, mark = (2 * torch.rand(n, generator=g) - 1).tolist(), (torch.rand(n, generator=g) < 0.5).float().tolist()
+        return {"ref_logp": near(x), "off_policy": (off,) * n, "heat": tuple(heat), "restrained": tuple(mark)}
+
+    return [replace(x, old_logp=near(x), streams=extra(x)) for x in made]
 
 
 class Table:
@@ -107,11 +120,18 @@ class Table:
 
 
 def test_every_part_is_here():
-    assert {*CLIPS, *RATIOS, *REDUCERS, *ESTIMATORS, *WHOLE} == set(objectives.__all__)
+    assert {*CLIPS, *RATIOS, *CORRECTIONS, *REDUCERS, *ESTIMATORS, *WHOLE, *PARTS} == set(objectives.__all__)
 
 
 def test_every_part_declares_what_it_needs():
-    for part in [*CLIPS.values(), *RATIOS.values(), *REDUCERS.values(), *ESTIMATORS.values(), *OBJECTIVES.values()]:
+    for part in [
+        *CLIPS.values(),
+        *RATIOS.values(),
+        *CORRECTIONS.values(),
+        *REDUCERS.values(),
+        *ESTIMATORS.values(),
+        *OBJECTIVES.values(),
+    ]:
         assert isinstance(part, Part)
         assert isinstance(part.needs, frozenset)
 
@@ -121,7 +141,7 @@ def test_it_needs_what_it_reads(name):
     """Without a stream that it declares it fails; with nothing but those it works."""
     objective, made = OBJECTIVES[name], lessons()
     batch = Table(made).out(collate(made, totals_of(made)))
-    declared = {"old_logp", "behaviour_logp", "ref_logp"} & objective.needs
+    declared = batch.streams.keys() & objective.needs
     objective(replace(batch, streams={k: batch.streams[k] for k in declared}))
     for word in declared:
         with pytest.raises(ValueError, match=word):

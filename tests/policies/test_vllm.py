@@ -98,7 +98,7 @@ def test_a_turn_is_extended_and_stop_strings_end_it(server):
 
 
 def test_no_server_is_one_line():
-    with pytest.raises(ValueError, match="no vLLM server answers at http://127.0.0.1:9"):
+    with pytest.raises(ValueError, match=r"no vLLM server answers at http://127\.0\.0\.1:9"):
         Server("http://127.0.0.1:9")
 
 

@@ -105,6 +105,21 @@ def test_countdown_allows_other_ways_and_sees_dead_ends() -> None:
     assert check(entry, "<answer>2 + 12</answer>") == 0
 
 
+def test_countdown_searches_sums_and_differences_of_three_numbers() -> None:
+    entry = {"metadata": {"numbers": [9, 3, 6], "target": 12, "expression": "9 - 3 + 6"}}
+    solver = SOLVERS["countdown"]
+    text = "9+3=12: 12+6=18 12-6=6\n9+6=15: 15-3=12\n<answer>9 + 6 - 3</answer>"
+    assert solver.solve(entry) == text
+    check = solver.first_wrong_step
+    assert check(entry, text) is None
+    assert check(entry, text.replace("12-6=6", "12-6=7")) == 0
+    assert check(entry, text.replace("15-3=12", "15-4=11")) == 1  # 4 is not among the numbers
+    assert check(entry, "9+3=12: 12+6=18 12-6=6\n" + text) == 1  # tried before
+    assert check(entry, text.replace("9 + 6 - 3", "9 + 3 - 6")) == 2
+    twice = {"metadata": {"numbers": [5, 5, 2], "target": 50, "expression": "5*5*2"}}
+    assert solver.solve(twice).startswith("5+5=10: 10+2=12 10-2=8\n5+2=7: 7-5=2\n5*5=25")
+
+
 def test_sudoku_cells_may_be_filled_in_any_order() -> None:
     for entry in entries("mini_sudoku", 0)[:50]:
         *cells, answer = split_steps(SOLVERS["mini_sudoku"].solve(entry))

@@ -1,0 +1,26 @@
+"""journeyman's engine as a worker: JSON commands on standard input, one JSON answer each."""
+
+import json
+import sys
+import time
+
+import torch
+
+from journeyman.bench import Workload, sample
+from journeyman.policies.decoder_policy import Decoder
+
+
+def main(folder: str, threads: int) -> None:
+    torch.set_num_threads(threads)
+    policy = Decoder.read(folder, dtype=torch.float32)
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        work = json.loads(line)
+        task = Workload(work["name"], work["prompts"], work["siblings"], work["tokens"], work["ends"])
+        start = time.perf_counter()
+        drawn = sample(policy, task)
+        print(json.dumps({"tokens": drawn, "seconds": time.perf_counter() - start}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

