@@ -216,7 +216,7 @@ def result_table(result: Mapping[str, Any]) -> Table:
     k = after["k"]
     table = Table(title="accuracy in percent, with 95 % intervals", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("", overflow="fold")
-    for name in ("tasks", "pass@1 before", "after", *([f"pass@{k} before", "after"] if k > 1 else [])):
+    for name in ("n", "pass@1 before", "after", *([f"pass@{k} before", "after"] if k > 1 else [])):
         table.add_column(name, justify="right", no_wrap=True)
 
     def add(name: str, old: Mapping[str, Any], new: Mapping[str, Any], style: str = "", end: bool = False) -> None:
