@@ -54,7 +54,10 @@ class Round:
 
 def outline(store: Store) -> list[Row]:
     """A row for every stored attempt, in the order of step, ordinal, sibling."""
-    return [Row(*row[:7], bool(row[7]), row[8]) for row in store._rows(ROWS)]
+    return [
+        Row(step, ordinal, sibling, id, task, family, level, bool(error), score)
+        for step, ordinal, sibling, id, task, family, level, error, score in store._rows(ROWS)
+    ]
 
 
 def rounds(rows: list[Row], steps: set[int]) -> list[Round]:
