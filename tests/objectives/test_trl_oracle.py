@@ -13,10 +13,14 @@ from journeyman.objectives import (
     dpo,
     fixed_length,
     ipo,
+    k3,
+    kl_penalty,
     over_old,
+    plus,
     ppo_clip,
     sequence_mean,
     sequence_ratio,
+    soft_gate,
     surrogate,
     token_mean,
 )  # fmt: skip
@@ -136,6 +140,12 @@ GRPO = {
     "dr_grpo": (surrogate(ppo_clip(), over_old, fixed_length(16)), {"loss_type": "dr_grpo", "max_completion_length": 16}),
     "dapo": (surrogate(ppo_clip(), over_old, token_mean), {"loss_type": "dapo"}),
     "cispo": (surrogate(cap(1.28), over_old, token_mean), {"loss_type": "cispo", "epsilon_high": 1.28}),
+    # TRL multiplies the penalty by the ratio unless told not to (DeepSeek-V3.2, arXiv 2512.02556); the paper of GRPO does not.
+    "grpo with k3": (
+        plus(surrogate(ppo_clip(), over_old, sequence_mean), kl_penalty(0.04, k3, sequence_mean)),
+        {"loss_type": "grpo", "beta": 0.04, "use_bias_correction_kl": False},
+    ),
+    "sapo": (surrogate(soft_gate(), over_old, sequence_mean), {"loss_type": "sapo"}),
     "gspo": (
         surrogate(ppo_clip(0.05, 0.1), sequence_ratio(), sequence_mean),
         {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 0.05, "epsilon_high": 0.1},
@@ -146,12 +156,13 @@ GRPO = {
 @pytest.mark.parametrize("name", GRPO)
 def test_grpo_trainer(tmp_path, name):
     case, (objective, more) = Case(), GRPO[name]
-    args = config(trl.GRPOConfig, tmp_path, num_generations=4, beta=0.0, **more)
+    beta = more.get("beta", 0.0)  # set afterwards, or the trainer would look for a reference model on disk
+    args = config(trl.GRPOConfig, tmp_path, num_generations=4, **{**more, "beta": 0.0})
     trainer = trl.GRPOTrainer(
         case.model, reward_funcs=lambda completions, **_: [0.0] * len(completions), args=args,
         train_dataset=rows(prompt=["ab"] * 4), processing_class=byte_tokenizer(),
     )  # fmt: skip
-    trainer.current_gradient_accumulation_steps = 1
+    trainer.current_gradient_accumulation_steps, trainer.beta = 1, beta
     attention, answers = case.mask()
     inputs = {
         "prompt_ids": case.ids()[:, :3], "prompt_mask": attention[:, :3], "completion_ids": case.ids()[:, 3:],
