@@ -1,15 +1,13 @@
-"""How fast this machine runs the engine and an update: the same workloads that ``benchmarks/`` gives to other libraries.
+"""The engine's side of ``benchmarks/sampling.py``: workloads, model sizes, and what the machine does at most.
 
-A workload is prompts as token ids, how many samples each, how many tokens a sample, and which tokens end it. Every rate is
-of drawn tokens; ``saved`` says what part of the prompt tokens was never read because a sibling's reading was shared. The
-machine's own limit is measured in the same run: a float32 matrix product and a copy of memory.
+A workload is prompts as token ids, how many samples each, how many tokens a sample, and which tokens end it. The machine's
+own limit is measured in the same run: a float32 matrix product and a copy of memory.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,17 +85,6 @@ def sample(policy: Decoder, work: Workload) -> int:
     return asyncio.run(draw())
 
 
-def timed(work: Callable[[], int], repeats: int) -> dict[str, float]:
-    """Median, least and greatest rate (per second) of work that returns its amount, after one run to warm up."""
-    work()
-    rates = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        amount = work()
-        rates.append(amount / (time.perf_counter() - start))
-    return {"median": statistics.median(rates), "min": min(rates), "max": max(rates)}
-
-
 def machine(seconds: float = 1.0) -> dict[str, float]:
     """What the processor does at most: ``gflops`` of a 2,048-wide float32 product, ``gbytes`` moved by a copy each second."""
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
@@ -117,13 +104,3 @@ def machine(seconds: float = 1.0) -> dict[str, float]:
         "gflops": most(lambda: torch.mm(a, b), 2 * 2048**3),
         "gbytes": most(lambda: y.copy_(x), 2 * 4 * x.numel()),
     }
-
-
-def saved(work: Workload) -> float:
-    """The share of prompt tokens that siblings do not read again."""
-    return 1 - 1 / work.siblings
-
-
-def decode_flops(policy: Decoder) -> float:
-    """Floating-point operations a drawn token costs in matrix products with weights (attention not counted)."""
-    return 2.0 * policy.parameters

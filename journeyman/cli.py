@@ -187,9 +187,9 @@ def pretrain_command(arguments: dict[str, Any]) -> None:
     Args:
         rows: Training rows in all.
         batch_tokens: Padded tokens an update.
-        lr: Highest learning rate.
+        lr: Peak rate of AdamW (embedding and norms).
         warmup: Updates until the learning rate is at its highest.
-        weight_decay: AdamW's weight decay of matrices.
+        weight_decay: Muon's weight decay.
         seed: Seed of weights and rows.
         vocab: Tokens in the vocabulary, the 256 bytes included.
         hidden: Width of the model.
