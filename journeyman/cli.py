@@ -199,6 +199,7 @@ def pretrain_command(arguments: dict[str, Any]) -> None:
         kv_heads: Heads of keys and values.
         head_dim: Width of a head.
         context: Longest sequence in tokens.
+        start: Model folder of the same shape to begin with.
     """
     out = arguments.pop("out")
     with assembly():

@@ -24,11 +24,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from journeyman.policies.chat import Chat
 from journeyman.policies.decoder import Architecture, CausalLM
-from journeyman.policies.folder import write_model
+from journeyman.policies.folder import put_weights, read_config, read_tokenizer, read_weights, write_model
 from journeyman.scope import seed_of
 from journeyman.store.checkpoint import latest, load_checkpoint, save_checkpoint
 from journeyman.tasks.solvers.mixture import ROLE_WEIGHTS, pretraining_rows
@@ -71,6 +71,8 @@ class Recipe:
     "Families to train on, separated by commas; none named is all of them."
     roles: bool = True
     "Also verify, revise, choose, try again and decline, not only solve."
+    start: str = ""
+    "A model folder of the same shape to begin with (weights and tokenizer); none is random weights and a new tokenizer."
 
     def stream(self, *place: object) -> Iterator[list[Message]]:
         """The endless rows of one place (a worker, a resumed part)."""
@@ -101,6 +103,17 @@ class Recipe:
         }
 
 
+def begin(recipe: Recipe) -> tuple[PreTrainedTokenizerBase, dict[str, Tensor]]:
+    """The tokenizer and the weights that training begins with (none: random ones). ValueError where shapes differ."""
+    if not recipe.start:
+        return train_tokenizer(recipe), {}
+    found, wanted = read_config(Path(recipe.start)), recipe.config()
+    shape = [name for name in wanted if name.endswith(("_size", "_layers", "_heads", "_dim"))]
+    if other := [f"{name} {found.get(name)} (here {wanted[name]})" for name in shape if found.get(name) != wanted[name]]:
+        raise ValueError(f"{recipe.start} has another shape: {', '.join(other)}; repeat its sizes")
+    return read_tokenizer(Path(recipe.start)), read_weights(Path(recipe.start))
+
+
 def train_tokenizer(recipe: Recipe, rows: int = 20_000) -> PreTrainedTokenizerFast:
     """Byte-level BPE with every digit its own token, trained on the first rows of the stream."""
     bpe = Tokenizer(models.BPE())
@@ -124,7 +137,7 @@ def train_tokenizer(recipe: Recipe, rows: int = 20_000) -> PreTrainedTokenizerFa
 class Rows(IterableDataset):
     """Encoded rows: (tokens, train mask). Workers read different streams; ``start`` separates a resumed run's."""
 
-    def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: int) -> None:
+    def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, start: int) -> None:
         self.recipe, self.tokenizer, self.start = recipe, tokenizer, start
 
     def __iter__(self) -> Iterator[list[Row]]:
@@ -152,8 +165,8 @@ def buckets(rows: list[Row], tokens: int) -> Iterator[list[Row]]:
 
 
 def pad(rows: list[Row]) -> tuple[Tensor, Tensor]:
-    """(tokens, mask) as tensors (B, T)."""
-    longest = max(len(tokens) for tokens, _ in rows)
+    """(tokens, mask) as tensors (B, T), T a multiple of 8: few shapes, since the kernels' caches grow with each."""
+    longest = -(-max(len(tokens) for tokens, _ in rows) // 8) * 8
     tokens, mask = torch.zeros(len(rows), longest, dtype=torch.long), torch.zeros(len(rows), longest, dtype=torch.bool)
     for i, (t, m) in enumerate(rows):
         tokens[i, : len(t)], mask[i, : len(m)] = torch.tensor(t), torch.tensor(m)
@@ -229,10 +242,12 @@ def pretrain(recipe: Recipe, out: Path, note: Callable[[str], None], save_second
     if settings.exists() and settings.read_text() != mine:
         raise ValueError(f"{out} holds another pretraining (see {settings}); repeat its settings or choose another --out")
     recipe.stream()  # refuses unknown families before anything is written
+    tokenizer, weights = begin(recipe)
     out.mkdir(parents=True, exist_ok=True)
     settings.write_text(mine)
-    tokenizer = train_tokenizer(recipe)
     trainer = Trainer(recipe)
+    if weights:
+        put_weights(trainer.model.state_dict(), weights, recipe.start)
     if latest(out) is not None:
         trainer.load(out)
         note(f"continuing at {trainer.rows:,} of {recipe.rows:,} rows")

@@ -6,6 +6,7 @@ family on levels 0 to 2; how often a solvable easy task is declined; families an
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from journeyman.tasks.role_tasks import ROLES, role_tasks
 from journeyman.tasks.roles import UNKNOWN
 from journeyman.types import Group, Sampling
 
-TOKENS = 400
+TOKENS = 600
 Cell = dict[str, float | int | str]
 
 
@@ -45,10 +46,11 @@ def declined(group: Group) -> float:
 def names_the_step(group: Group) -> float | None:
     """The share of attempts that name the first wrong step of a wrong attempt; None where the attempt was right."""
     solution = group.task.solution or ""
-    lines = [line for line in solution.split("\n") if line.endswith(" wrong")]
-    if not lines:
+    wrong = re.findall(r"^(\d+): .*\bwrong$", solution, re.MULTILINE)
+    if not wrong:
         return None
-    return sum(a.answer is not None and lines[0] in a.answer.text.split("\n") for a in group.attempts) / len(group.attempts)
+    named = [re.findall(r"^(\d+): .*\bwrong$", a.answer.text if a.answer else "", re.MULTILINE) for a in group.attempts]
+    return sum(steps == wrong for steps in named) / len(named)
 
 
 def shown(x: dict[str, float]) -> str:

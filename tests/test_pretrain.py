@@ -53,6 +53,18 @@ def test_another_recipe_in_the_same_folder_is_refused(tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_start_gives_weights_and_tokenizer_and_another_shape_is_refused(tmp_path):
+    first = pretrain(Recipe(**SMALL), tmp_path / "first", note=print)
+    settings = {**SMALL, "rows": 1, "families": "gcd", "seed": 1, "start": str(first)}
+    second = pretrain(Recipe(**settings, lr=0.0, matrix_lr=0.0), tmp_path / "second", note=print)
+    assert (second / "tokenizer.json").read_text() == (first / "tokenizer.json").read_text()
+    one, two = (AutoModelForCausalLM.from_pretrained(f, dtype=torch.float32).state_dict() for f in (first, second))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    with pytest.raises(ValueError, match=r"hidden_size 32 \(here 48\); repeat its sizes"):
+        pretrain(Recipe(**{**settings, "hidden": 48}), tmp_path / "third", note=print)
+    assert not (tmp_path / "third").exists()
+
+
 def test_the_learning_rate_warms_up_and_falls_to_zero():
     recipe = Recipe(rows=1000, lr=1.0, warmup=10)
     assert rate(recipe, 0, 0) == pytest.approx(0.1)

@@ -94,15 +94,33 @@ def _assistant(content: str) -> Message:
     return {"role": "assistant", "content": content}
 
 
+_PIECE = re.compile(r"\d+|[A-Za-z]+|\s+|.", re.DOTALL)
+
+
+def _up_to_the_difference(right: str, given: str) -> str:
+    """``right`` up to and with its first number, word or sign that differs from ``given``'s."""
+    ours, theirs = _PIECE.findall(right), _PIECE.findall(given)
+    same = next((k for k, (x, y) in enumerate(zip(ours, theirs, strict=False)) if x != y), min(len(ours), len(theirs)))
+    return "".join(ours[: same + 1]).rstrip()
+
+
+def _plain(step: str) -> str:
+    """A step on one line, without the tag of the answer."""
+    inside = answer_of(step)
+    return " ".join((step if inside is None else inside).split())
+
+
 def verify(rng: Random, entry: Entry, solver: Solver) -> list[Message]:
-    """Judge an attempt step by step (right and wrong attempts equally often): ``1 right``, ``2 wrong``, then
-    ``<answer>no</answer>``; steps are counted from 1 and the first wrong one ends the check."""
-    attempt = solver.solve(entry) if rng.random() < 0.5 else wrong_attempt(rng, entry, solver)
-    wrong = solver.first_wrong_step(entry, attempt)
-    right = len(split_steps(attempt)) if wrong is None else wrong
-    lines = [f"{k + 1} right" for k in range(right)]
+    """Judge an attempt step by step (right and wrong attempts equally often): each step is worked out again, ``1: 9+4=13
+    right``; the first wrong one up to where it differs, ``2: 13+7=20 wrong``, ends the check; then ``<answer>no</answer>``."""
+    gold = solver.solve(entry)
+    attempt = gold if rng.random() < 0.5 else wrong_attempt(rng, entry, solver)
+    steps, wrong = split_steps(attempt), solver.first_wrong_step(entry, attempt)
+    lines = [f"{k + 1}: {_plain(step)} right" for k, step in enumerate(steps[:wrong])]
     if wrong is not None:
-        lines.append(f"{wrong + 1} wrong")
+        better = [_plain(step) for step in split_steps(gold)]
+        agree = better[:wrong] == [_plain(step) for step in steps[:wrong]] and len(better) > wrong
+        lines.append(f"{wrong + 1}: {_up_to_the_difference(better[wrong], _plain(steps[wrong])) + ' ' if agree else ''}wrong")
     target = join(lines, "yes" if wrong is None else "no")
     return [_user(entry["question"], attempt, rng.choice(ASK_VERIFY)), _assistant(target)]
 
@@ -114,7 +132,8 @@ def revise(rng: Random, entry: Entry, solver: Solver, wrong: float = 0.75) -> li
 
 
 def choose(rng: Random, entry: Entry, solver: Solver) -> list[Message]:
-    """Choose the right one of 2 to 4 numbered answers; the target works the task out, then gives the number."""
+    """Choose the right one of 2 to 4 numbered answers: the target works the task out, holds the answer beside each option
+    until one is the same (``1) 24 no``, ``2) 25 yes``), and gives its number."""
     *work, last = split_steps(solver.solve(entry))
     gold = answer_of(last) or ""
     options = [gold]
@@ -124,7 +143,9 @@ def choose(rng: Random, entry: Entry, solver: Solver) -> list[Message]:
             options.append(option)
     rng.shuffle(options)
     listed = "\n".join(f"{k + 1}) {option}" for k, option in enumerate(options))
-    target = join([*work, gold], str(options.index(gold) + 1))
+    held = options[: options.index(gold) + 1]
+    beside = [f"{k + 1}) {_plain(option)} {'yes' if option == gold else 'no'}" for k, option in enumerate(held)]
+    target = join([*work, gold, *beside], str(len(held)))
     return [_user(entry["question"], listed, rng.choice(ASK_CHOOSE)), _assistant(target)]
 
 

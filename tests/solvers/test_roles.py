@@ -9,6 +9,7 @@ import pytest
 from journeyman.tasks import roles
 from journeyman.tasks.levels import HELD_OUT_FAMILIES, LEVELS
 from journeyman.tasks.solvers import SOLVERS, answer_of, split_steps
+from journeyman.tasks.solvers.steps import one_path
 from tests.solvers.sample import entries
 
 TRAINED = [family for family in LEVELS if family not in HELD_OUT_FAMILIES]
@@ -45,8 +46,18 @@ def test_verdicts_name_the_first_wrong_step() -> None:
         verdicts.add(answer_of(verdict))
         assert answer_of(verdict) == ("yes" if wrong is None else "no")
         assert (wrong is None) == lines[-1].endswith("right")
-        assert wrong is None or lines[-1] == f"{wrong + 1} wrong"
+        assert all(line.startswith(f"{k + 1}: ") for k, line in enumerate(lines))
+        assert wrong is None or (len(lines) == wrong + 1 and lines[-1].endswith("wrong"))
     assert verdicts == {"yes", "no"}
+
+
+def test_a_verdict_works_the_steps_out_up_to_the_first_difference() -> None:
+    solver = one_path(lambda entry: (["9+4=13 1", "13+7=20"], "20"))
+    attempt = "9+4=13 1\n13+7=21\n<answer>21</answer>"
+    found = [roles.verify(Random(seed), {"question": "9+4+7?"}, solver) for seed in range(200)]
+    work = {prompt["content"].split("\n\n")[1]: target["content"] for prompt, target in found}
+    assert work[solver.solve({})] == "1: 9+4=13 1 right\n2: 13+7=20 right\n3: 20 right\n<answer>yes</answer>"
+    assert work[attempt] == "1: 9+4=13 1 right\n2: 13+7=20 wrong\n<answer>no</answer>"
 
 
 def test_the_chosen_option_is_the_gold() -> None:

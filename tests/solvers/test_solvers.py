@@ -108,16 +108,35 @@ def test_countdown_allows_other_ways_and_sees_dead_ends() -> None:
 def test_countdown_searches_sums_and_differences_of_three_numbers() -> None:
     entry = {"metadata": {"numbers": [9, 3, 6], "target": 12, "expression": "9 - 3 + 6"}}
     solver = SOLVERS["countdown"]
-    text = "9+3=12: 12+6=18 12-6=6\n9+6=15: 15-3=12\n<answer>9 + 6 - 3</answer>"
+    text = "9+3=12: 12+6=18 12 no 12-6=6 12 no\n9+6=15: 15-3=12 12 yes\n<answer>9 + 6 - 3</answer>"
     assert solver.solve(entry) == text
     check = solver.first_wrong_step
     assert check(entry, text) is None
     assert check(entry, text.replace("12-6=6", "12-6=7")) == 0
+    assert check(entry, text.replace("=6 12 no", "=6 13 no")) == 0
+    assert check(entry, text.replace("=6 12 no", "=6 12 yes")) == 0
     assert check(entry, text.replace("15-3=12", "15-4=11")) == 1  # 4 is not among the numbers
-    assert check(entry, "9+3=12: 12+6=18 12-6=6\n" + text) == 1  # tried before
+    assert check(entry, "9+3=12: 12+6=18 12 no 12-6=6 12 no\n" + text) == 1  # tried before
     assert check(entry, text.replace("9 + 6 - 3", "9 + 3 - 6")) == 2
+    first = {"metadata": {"numbers": [9, 3, 6], "target": 18, "expression": "9 + 3 + 6"}}
+    assert solver.solve(first) == "9+3=12: 12+6=18 18 yes\n<answer>9 + 3 + 6</answer>"
     twice = {"metadata": {"numbers": [5, 5, 2], "target": 50, "expression": "5*5*2"}}
-    assert solver.solve(twice).startswith("5+5=10: 10+2=12 10-2=8\n5+2=7: 7-5=2\n5*5=25")
+    assert solver.solve(twice).startswith("5+5=10: 10+2=12 50 no 10-2=8 50 no\n5+2=7: 7-5=2 50 no\n5*5=25")
+
+
+def test_knights_evaluate_each_statement_in_signs() -> None:
+    nested = ("<=>", ("and", ("telling-truth", 0), ("lying", 1)), ("not", ("or", ("lying", 0), ("telling-truth", 1))))
+    m = {"statements": (nested, ("not", ("telling-truth", 0))), "solution": (True, False), "names": ["Al", "Bo"]}
+    entry = {"metadata": {**m, "knight_knave_terms": {"a_knight": "a saint", "a_knave": "a sinner"}}}
+    text = (
+        "1: (a&-b)~-(-a|b)\n2: -a\nTT: (T&F)~-(F|T)=F~-T=F~F=T F no\n"
+        "TF: (T&T)~-(F|F)=T~-F=T~T=T F yes\n<answer>Al is a saint, and Bo is a sinner</answer>"
+    )
+    solver = SOLVERS["knights_knaves"]
+    assert solver.solve(entry) == text.replace("TT: (T&F)~-(F|T)=F~-T=F~F=T F no", "TT: (T&F)~-(F|T)=F~-T=F~F=T F no")
+    assert solver.first_wrong_step(entry, text) is None
+    assert solver.first_wrong_step(entry, text.replace("2: -a", "2: a")) == 1
+    assert solver.first_wrong_step(entry, text.replace("F~-T=F~F=T", "F~-T=F~T=F")) == 2
 
 
 def test_sudoku_cells_may_be_filled_in_any_order() -> None:

@@ -1,8 +1,9 @@
-"""base_conversion (through decimal: multiply and add, then divide) and count_bits (halving). One path."""
+"""base_conversion (through decimal: multiply and add, then divide digit by digit) and count_bits (halving). One path."""
 
 from __future__ import annotations
 
 from journeyman.tasks.entries import Entry
+from journeyman.tasks.solvers.columns import divide
 from journeyman.tasks.solvers.steps import Written, one_path
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -17,7 +18,7 @@ def _base_conversion(entry: Entry) -> Written:
         value = _DIGITS.index(shown[0])
         for d in shown[1:]:
             following = value * source + _DIGITS.index(d)
-            lines.append(f"{value}*{source}+{_DIGITS.index(d)}={following}")
+            lines.append(f"{value}*{source}={value * source} {value * source}+{_DIGITS.index(d)}={following}")
             value = following
     else:
         value = int(shown)
@@ -26,7 +27,8 @@ def _base_conversion(entry: Entry) -> Written:
     out = ""
     while value or not out:
         d = _DIGITS[value % target]
-        lines.append(f"{value}={target}*{value // target}+{value % target}" + (f" {d}" if value % target > 9 else ""))
+        work = divide(value, target) if value >= target else "=0"
+        lines.append(f"{value}/{target}: {work} r{value % target}" + (f" {d}" if value % target > 9 else ""))
         value, out = value // target, d + out
     return lines, out
 

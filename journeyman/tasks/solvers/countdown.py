@@ -1,7 +1,8 @@
 """countdown: one operation a line on the numbers left, until the target is left; then the whole expression.
 
-Three numbers are searched first: each line takes the sum of two and tries it with the third (``4+13=17: 17+2=19 17-2=15``),
-and the first hit is the answer. Only where sums and differences miss is an operation stated without a search.
+Three numbers are searched first: each line takes the sum of two and tries it with the third, with the target beside each
+result (``4+13=17: 17+2=19 15 no 17-2=15 15 yes``), and the first hit is the answer. Only where sums and differences miss is
+an operation stated without a search.
 
 Several paths: any true operation on numbers still left is right as long as the target can still be reached with all
 that is left; it is wrong once it cannot. The answer is right when the expression uses the numbers and makes the target.
@@ -19,7 +20,7 @@ from journeyman.tasks.entries import Entry
 from journeyman.tasks.solvers.steps import Solver, Written, join, walk
 
 _LINE = re.compile(r"(-?\d{1,9}(?:/\d{1,9})?)\s*([-+*/])\s*\(?(-?\d{1,9}(?:/\d{1,9})?)\)?\s*=\s*(-?\d{1,9}(?:/\d{1,9})?)")
-_TRY = re.compile(r"(\d{1,9})\+(\d{1,9})=(\d{1,9}):((?: \d{1,9}[+-]\d{1,9}=\d{1,9})+)")
+_TRY = re.compile(r"(\d{1,9})\+(\d{1,9})=(\d{1,9}):((?: \d{1,9}[+-]\d{1,9}=\d{1,9} \d{1,9} (?:yes|no))+)")
 _OPERATORS: dict[type, str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _LIMIT = 400  # characters of an answer that is still read
 
@@ -72,18 +73,23 @@ def _search(numbers: list[int], target: int) -> tuple[list[str], str | None]:
     for i, j, k in ((0, 1, 2), (0, 2, 1), (1, 2, 0)):
         a, b, c = numbers[i], numbers[j], numbers[k]
         pair, high, low = a + b, max(a + b, c), min(a + b, c)
-        sums = f" {pair}+{c}={pair + c}" if k == 2 else ""  # all three added, once
-        line = f"{a}+{b}={pair}:{sums} {high}-{low}={high - low}"
+        sums = f" {pair}+{c}={pair + c} {_hit(pair + c, target)}" if k == 2 else ""  # all three added, once
+        found = k == 2 and pair + c == target
+        line = f"{a}+{b}={pair}:{sums}" + ("" if found else f" {high}-{low}={high - low} {_hit(high - low, target)}")
         if line not in lines:  # equal numbers make equal pairs
             lines.append(line)
-        if sums and pair + c == target:
+        if found:
             return lines, f"{a} + {b} + {c}"
         if high - low == target:
             return lines, f"{a} + {b} - {c}" if pair >= c else f"{c} - ({a} + {b})"
     return lines, None
 
 
-def _tried(step: str, numbers: list[int]) -> bool:
+def _hit(value: int, target: int) -> str:
+    return f"{target} {'yes' if value == target else 'no'}"
+
+
+def _tried(step: str, numbers: list[int], target: int) -> bool:
     """Whether a line tries the sum of two of three numbers with the third, and all it says is true."""
     found = _TRY.fullmatch(step)
     if found is None or len(numbers) != 3:
@@ -92,11 +98,12 @@ def _tried(step: str, numbers: list[int]) -> bool:
     rest = Counter(numbers) - Counter([a, b])
     if a + b != pair or rest.total() != 1:
         return False
-    pieces = [re.split(r"([+-])|=", piece) for piece in found.group(4).split()]
     (c,) = rest.elements()
     return all(
-        sorted((int(x), int(y))) == sorted((pair, c)) and int(z) == (int(x) + int(y) if op == "+" else int(x) - int(y))
-        for x, op, y, _, z in pieces
+        sorted((int(x), int(y))) == sorted((pair, c))
+        and int(z) == (int(x) + int(y) if op == "+" else int(x) - int(y))
+        and said == _hit(int(z), target)
+        for x, op, y, z, said in re.findall(r"(\d+)([+-])(\d+)=(\d+) (\d+ (?:yes|no))", found.group(4))
     )
 
 
@@ -133,7 +140,7 @@ def first_wrong_step(entry: Entry, text: str) -> int | None:
     tried: set[str] = set()
 
     def right(step: str) -> bool:
-        if step not in tried and _tried(step.strip(), entry["metadata"]["numbers"]):
+        if step not in tried and _tried(step.strip(), entry["metadata"]["numbers"], entry["metadata"]["target"]):
             tried.add(step)
             return True
         found = _LINE.fullmatch(step.strip())

@@ -1,7 +1,8 @@
 """gcd, lcm and fraction_simplification: Euclid's steps.
 
-A line ``760 368: 368*2=736 760-736=24`` divides the larger of a pair by the smaller; the next pair is the smaller and
-the remainder. One path: numbers are folded in from the left.
+A line ``760 368: 368*2=736 760-736=24`` divides the larger of a pair by the smaller, ``232 8: 23=8*2+7 72=8*9+0`` does so
+digit by digit where the quotient is 10 or more; the next pair is the smaller and the remainder. One path: numbers are
+folded in from the left.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ def _euclid(a: int, b: int) -> list[str]:
     lines = []
     while b:
         q = a // b
-        lines.append(f"{a} {b}: {b}*{q}={b * q} {a}-{b * q}={a - b * q}")
+        work = f"{b}*{q}={b * q} {a}-{b * q}={a - b * q}" if q < 10 else divide(a, b).rpartition(" =")[0]
+        lines.append(f"{a} {b}: {work}")
         a, b = b, a - b * q
     return lines
 

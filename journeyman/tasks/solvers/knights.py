@@ -1,7 +1,9 @@
-"""knights_knaves: try the assignments one a line until one agrees with every statement.
+"""knights_knaves: each statement in signs, then the assignments one a line until one agrees with every statement.
 
-``TF: T T no`` supposes that the first person tells the truth and the second lies, evaluates each person's statement
-under that, and agrees (``yes``) when the values equal the assignment. Several paths: assignments in any order.
+``1: b&-c`` says that the first person claims: the second tells the truth and the third lies (``|`` or, ``>`` if-then,
+``~`` if and only if, ``-`` not). ``TFF: F&T=F no`` supposes that the first tells the truth and the others lie, evaluates
+one statement after the other under that, parentheses first, and ends with ``no`` at the first whose value is not what its
+speaker is supposed to be, or with ``yes``. Several paths: assignments in any order, after the statements or without them.
 """
 
 from __future__ import annotations
@@ -13,22 +15,49 @@ from typing import Any
 from journeyman.tasks.entries import Entry
 from journeyman.tasks.solvers.steps import Solver, join, squeeze, walk
 
-_LINE = re.compile(r"([TF]+): [TF](?: [TF])* (?:yes|no)")
+_LINE = re.compile(r"([TF]+): \S+(?: \S+)* (?:yes|no)")
+_SIGNS = {"and": "&", "or": "|", "->": ">", "<=>": "~"}
+Tree = str | tuple[Any, ...]  # "T", "F", "b", "-b", or (kind, tree, ...)
 
 
-def holds(statement: tuple[Any, ...], truth: tuple[bool, ...]) -> bool:
-    """The value of a statement when ``truth`` says who tells the truth."""
+def _tree(statement: tuple[Any, ...]) -> Tree:
+    """The statement as the question words it: the negation of a person's honesty is the other term."""
     kind, *parts = statement
     if kind in ("telling-truth", "lying"):
-        return truth[parts[0]] == (kind == "telling-truth")
-    values = [holds(part, truth) for part in parts]
-    if kind == "not":
-        return not values[0]
-    if kind in ("and", "or"):
-        return all(values) if kind == "and" else any(values)
-    if kind not in ("->", "<=>"):
+        return f"{'' if kind == 'telling-truth' else '-'}{'abcdefgh'[parts[0]]}"
+    if kind not in ("not", *_SIGNS):
         raise ValueError(f"unknown statement kind {kind!r}: expected telling-truth, lying, not, and, or, -> or <=>")
-    return not values[0] or values[1] if kind == "->" else values[0] == values[1]
+    trees = [_tree(part) for part in parts]
+    if kind == "not" and isinstance(trees[0], str):
+        return trees[0][1:] if trees[0][0] == "-" else f"-{trees[0]}"
+    return (kind, *trees)
+
+
+def _show(tree: Tree, top: bool = True) -> str:
+    if isinstance(tree, str):
+        return tree
+    kind, *parts = tree
+    shown = "-" + _show(parts[0], False) if kind == "not" else _SIGNS[kind].join(_show(part, False) for part in parts)
+    return shown if top or kind == "not" else f"({shown})"
+
+
+def _suppose(tree: Tree, truth: tuple[bool, ...]) -> Tree:
+    """The tree with T and F for the people."""
+    if isinstance(tree, str):
+        return "T" if truth["abcdefgh".index(tree[-1])] != (tree[0] == "-") else "F"
+    return (tree[0], *(_suppose(part, truth) for part in tree[1:]))
+
+
+def _reduce(tree: Tree) -> Tree:
+    """The tree with its innermost parts replaced by their values."""
+    if isinstance(tree, str):
+        return tree
+    kind, *parts = tree
+    if not all(isinstance(part, str) for part in parts):
+        return (kind, *map(_reduce, parts))
+    v = [part == "T" for part in parts]
+    whole = {"not": not v[0], "and": all(v), "or": any(v), "->": not v[0] or v[-1], "<=>": v[0] == v[-1]}[kind]
+    return "T" if whole else "F"
 
 
 def _letters(truth: tuple[bool, ...]) -> str:
@@ -36,8 +65,21 @@ def _letters(truth: tuple[bool, ...]) -> str:
 
 
 def _line(entry: Entry, truth: tuple[bool, ...]) -> str:
-    said = tuple(holds(s, truth) for s in entry["metadata"]["statements"])
-    return f"{_letters(truth)}: {' '.join(_letters(said))} {'yes' if said == truth else 'no'}"
+    shown = []
+    for statement, honest in zip(entry["metadata"]["statements"], truth, strict=True):
+        tree = _suppose(_tree(statement), truth)
+        work = [_show(tree)]
+        while not isinstance(tree, str):
+            tree = _reduce(tree)
+            work.append(_show(tree))
+        shown.append("=".join(work))
+        if (tree == "T") != honest:
+            return f"{_letters(truth)}: {' '.join(shown)} no"
+    return f"{_letters(truth)}: {' '.join(shown)} yes"
+
+
+def _said(entry: Entry) -> list[str]:
+    return [f"{k + 1}: {_show(_tree(statement))}" for k, statement in enumerate(entry["metadata"]["statements"])]
 
 
 def _answer(entry: Entry) -> str:
@@ -49,7 +91,7 @@ def _answer(entry: Entry) -> str:
 
 def solve(entry: Entry) -> str:
     """See ``steps.Solver``."""
-    lines = []
+    lines = _said(entry)
     for truth in product((True, False), repeat=len(entry["metadata"]["statements"])):
         lines.append(_line(entry, truth))
         if lines[-1].endswith("yes"):
@@ -59,10 +101,13 @@ def solve(entry: Entry) -> str:
 
 def first_wrong_step(entry: Entry, text: str) -> int | None:
     """See ``steps.Solver``; a line is right when it is true and new, in any order. People may be named in any order."""
-    count = len(entry["metadata"]["statements"])
+    count, said = len(entry["metadata"]["statements"]), _said(entry)
     tried: set[str] = set()
 
     def right(step: str) -> bool:
+        if squeeze(step) in said and squeeze(step) not in tried:
+            tried.add(squeeze(step))
+            return True
         found = _LINE.fullmatch(squeeze(step))
         if found is None or len(found.group(1)) != count or found.group(1) in tried:
             return False

@@ -17,9 +17,18 @@ from journeyman.tasks.levels import HARD, LEVELS, trained_levels
 from journeyman.tasks.solvers import SOLVERS
 from journeyman.types import Message
 
-ROLE_WEIGHTS: Mapping[str, float] = {"solve": 0.75, "verify": 0.08, "revise": 0.05, "choose": 0.04, "again": 0.05, "decline": 0.03}
+ROLE_WEIGHTS: Mapping[str, float] = {"solve": 0.64, "verify": 0.16, "revise": 0.05, "choose": 0.07, "again": 0.05, "decline": 0.03}
 LEVEL_WEIGHTS: Sequence[float] = (5.0, 3.0, 1.5, 0.7, 0.4)
-FAMILY_WEIGHTS: Mapping[str, float] = {"letter_counting": 1.6, "spell_backward": 1.6, "products": 1.3, "knights_knaves": 1.2}
+FAMILY_WEIGHTS: Mapping[str, float] = {
+    "letter_counting": 1.3,
+    "spell_backward": 2.0,
+    "products": 1.3,
+    "knights_knaves": 1.5,
+    "countdown": 1.4,
+    "number_sorting": 1.3,
+    "fraction_simplification": 1.3,
+    "base_conversion": 1.4,
+}
 _BUILDERS: Mapping[str, roles.Builder] = {
     "solve": roles.solve,
     "verify": roles.verify,
