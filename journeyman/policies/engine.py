@@ -250,21 +250,21 @@ class Engine:
     def _decode(self, weights: Fused) -> None:
         n, cache, device = len(self.rows), self._cache, weights.embed.device
         assert cache is not None
-        segments = self._segments()
+        segments = self._segments() if weights.kernels is None else []
         length = self.length[:n]
         wide = int(length.max())
         if cache.clock + 1 > cache.columns:
             left = int((self.limit[:n] - self.drawn[:n]).max())
             cache.fit(n, n, wide - 1, wide - 1, min(left, _ROOM))
         mask = None
-        if int(length.min()) < wide:
+        if weights.kernels is None and int(length.min()) < wide:
             hidden = np.arange(wide)[None] < (wide - length)[:, None]
             mask = torch.from_numpy(np.where(hidden, np.float32(-np.inf), np.float32(0))).to(device, weights.embed.dtype)
         window = cache.data[:, :, :n, :, cache.clock - wide + 1 : cache.clock + 1]
         positions = torch.from_numpy(length - 1).to(device)
         logits = weights.step(torch.from_numpy(self.last[:n]).to(device), positions, wide, window, segments, mask)
         cache.clock += 1
-        drawn, logp = draw(logits, uniforms(self.seed[:n], length), self.temperature[:n], self.top_p[:n])
+        drawn, logp = draw(logits, uniforms(self.seed[:n], length), self.temperature[:n], self.top_p[:n], weights.kernels)
         token = drawn.cpu().numpy()
         rows, at = np.arange(n), self.drawn[:n]
         self.tokens[rows, at], self.logp[rows, at], self.version[rows, at] = token, logp.cpu().numpy(), weights.version

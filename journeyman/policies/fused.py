@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from journeyman.policies import kernels
 from journeyman.policies.decoder import CausalLM, Layer, Linear, RMSNorm, angles, rotate
 from journeyman.policies.scoring import score_sequences
 
@@ -91,6 +92,9 @@ class Fused:
         self.blocks = [_block(layer) for layer in model.model.layers]  # type: ignore[arg-type]
         cos, sin = angles(self.architecture, torch.arange(256, device=self.embed.device), self.embed.dtype)
         self._cos, self._sin = cos, sin
+        compilable = self.embed.dtype == torch.float32 and self.embed.device.type == "cpu"
+        self.kernels = kernels.load() if compilable and self.architecture.head_dim in kernels.HEAD_DIMS else None
+        "What ``step`` and the draw use where it is not None."
 
     def angles(self, upto: int) -> tuple[Tensor, Tensor]:
         """Tables (at least upto, head_dim) of cos and sin."""
@@ -169,7 +173,9 @@ class Fused:
     ) -> Float[Tensor, "B V"]:
         """Logits after one more token a row. The last column of ``cache`` receives its key and value; a segment (from,
         to, first) of rows attends to the columns from ``first`` on, where ``mask`` adds 0 or -inf. ``upto`` exceeds
-        every position."""
+        every position. The compiled kernels need neither segments nor mask: a row reads its own columns only."""
+        if self.kernels is not None:
+            return self._step(self.kernels, tokens, positions, upto, cache)
         a = self.architecture
         rows, wide, group = len(tokens), cache.shape[4], a.heads // a.kv_heads
         cos, sin = (x.index_select(0, positions)[:, None] for x in self.angles(upto))
@@ -195,6 +201,25 @@ class Fused:
                 torch.bmm(weight, values[part, first:], out=y[part])
             h = self._finish(block, h, y.view(rows, a.heads * a.head_dim))
         return self.logits(_rms(h, self.norm, a.eps))
+
+    def _step(self, fast: kernels.Kernels, tokens: Tensor, positions: Tensor, upto: int, cache: Tensor) -> Tensor:
+        """``step`` by the compiled kernels."""
+        a = self.architecture
+        tables = self.angles(upto)
+        h = F.embedding(tokens, self.embed)
+        for i, block in enumerate(self.blocks):
+            x = fast.rms_norm(h, block.norm, a.eps)
+            qkv = torch.mm(x, block.qkv) if block.qkv_bias is None else torch.addmm(block.qkv_bias, x, block.qkv)
+            heads = qkv.view(len(h), a.heads + 2 * a.kv_heads, a.head_dim)
+            h.addmm_(fast.attend(heads, a.heads, block.head_norm, a.eps, tables, positions, cache[i]), block.o)
+            if block.o_bias is not None:
+                h += block.o_bias
+            x = fast.rms_norm(h, block.mlp_norm, a.eps)
+            gu = torch.mm(x, block.gate_up) if block.gate_up_bias is None else torch.addmm(block.gate_up_bias, x, block.gate_up)
+            h.addmm_(fast.swiglu(gu), block.down)
+            if block.down_bias is not None:
+                h += block.down_bias
+        return self.logits(fast.rms_norm(h, self.norm, a.eps))
 
     @torch.inference_mode()
     def score(self, sequences: Sequence[tuple[int, ...]]) -> list[tuple[float, ...]]:

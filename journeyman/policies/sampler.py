@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from journeyman.policies.kernels import Kernels
+
 _BLOCK = 64  # the inverse of the distribution function is found block first, then inside the block
 
 
@@ -54,9 +56,13 @@ def nucleus(p: Float[Tensor, "B V"], top_p: Float[Tensor, " B"]) -> Float[Tensor
     return p.masked_fill(torch.zeros_like(drop).scatter(1, order, drop), 0.0)
 
 
-def draw(logits: Float[Tensor, "B V"], u: np.ndarray, temperature: np.ndarray, top_p: np.ndarray) -> tuple[Tensor, Tensor]:
+def draw(
+    logits: Float[Tensor, "B V"], u: np.ndarray, temperature: np.ndarray, top_p: np.ndarray, fast: Kernels | None = None
+) -> tuple[Tensor, Tensor]:
     """Token (B) and its log-probability (B) under softmax(logits / temperature), before the nucleus; temperature 0 takes
-    the most likely token and reports its log-probability at temperature 1."""
+    the most likely token and reports its log-probability at temperature 1. With compiled kernels ``logits`` is overwritten."""
+    if fast is not None and (top_p == 1).all():
+        return fast.draw(logits, torch.from_numpy(u), torch.from_numpy(temperature.astype(np.float32)))
     device = logits.device
     greedy = temperature == 0
     logits = logits.float()

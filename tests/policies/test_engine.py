@@ -92,7 +92,8 @@ def test_two_thousand_calls_pass_through_sixty_four_rows(policy):
     assert not policy.engine.waiting
 
 
-def test_rows_of_very_different_length_are_sorted_and_stay_exact(policy):
+def test_rows_of_very_different_length_are_sorted_and_stay_exact(policy, monkeypatch):
+    monkeypatch.setattr("journeyman.policies.kernels.load", lambda: None)  # compiled kernels read each row's own columns only
     with_ends(policy)
     lengths = [3, 90] * 40
     sampling = [Sampling(max_tokens=36 if n == 3 else 20) for n in lengths]

@@ -1,0 +1,204 @@
+// What one decoding step does besides matrix products, in float32 on a CPU: each kernel goes over its rows once, in parallel.
+// Built and loaded by kernels.py; the same arithmetic in torch is in fused.py and sampler.py, which run where this cannot.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+using std::int64_t;
+
+namespace {
+
+// e^x for x <= 0, to about 1e-7 of itself; 0 below -87.
+inline float exp_neg(float given) {
+    const float x = std::max(given, -87.0f);
+    const float n = std::nearbyint(x * 1.44269504f);
+    const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    const std::int32_t bits = (static_cast<std::int32_t>(n) + 127) << 23;
+    float scale;
+    std::memcpy(&scale, &bits, sizeof scale);
+    return given < -87.0f ? 0.0f : p * scale;
+}
+
+inline float inverse_rms(const float* x, int64_t n, float eps) {
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; ++i) sum += x[i] * x[i];
+    return 1.0f / std::sqrt(sum / static_cast<float>(n) + eps);
+}
+
+// y = the head x (D), normalised with weight w where there is one, and turned by its position.
+template <int D>
+inline void turned(const float* x, const float* w, float eps, const float* cos, const float* sin, float* y) {
+    constexpr int half = D / 2;
+    float z[D];
+    const float scale = w ? inverse_rms(x, D, eps) : 1.0f;
+    for (int i = 0; i < D; ++i) z[i] = w ? x[i] * scale * w[i] : x[i];
+    for (int i = 0; i < half; ++i) {
+        y[i] = z[i] * cos[i] - z[i + half] * sin[i];
+        y[i + half] = z[i + half] * cos[i + half] + z[i] * sin[i + half];
+    }
+}
+
+template <int D>
+inline float dot(const float* a, const float* b) {
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int i = 0; i < D; ++i) sum += a[i] * b[i];
+    return sum;
+}
+
+// One query head over `count` columns of keys and values: y = softmax(q k / sqrt(D)) v.
+template <int D>
+inline void attend_head(const float* q, const float* keys, const float* values, int64_t count, float* score, float* y) {
+    const float scale = 1.0f / std::sqrt(static_cast<float>(D));
+    float most = -INFINITY, total = 0.0f;
+    for (int64_t c = 0; c < count; ++c) {
+        score[c] = scale * dot<D>(q, keys + c * D);
+        most = std::max(most, score[c]);
+    }
+#pragma omp simd reduction(+ : total)
+    for (int64_t c = 0; c < count; ++c) {
+        score[c] = exp_neg(score[c] - most);
+        total += score[c];
+    }
+    float sum[D] = {};
+    for (int64_t c = 0; c < count; ++c)
+        for (int i = 0; i < D; ++i) sum[i] += score[c] * values[c * D + i];
+    for (int i = 0; i < D; ++i) y[i] = sum[i] / total;
+}
+
+template <int D>
+void attend_rows(const float* qkv, int64_t rows, int64_t heads, int64_t kv_heads, const float* norm, float eps, const float* cos,
+                 const float* sin, const int64_t* position, float* keys, float* values, int64_t row_stride, int64_t head_stride,
+                 int64_t at, float* y) {
+    const int64_t group = heads / kv_heads, width = (heads + 2 * kv_heads) * D;
+    const int64_t longest = 1 + *std::max_element(position, position + rows);
+#pragma omp parallel
+    {
+        std::vector<float> score(longest);
+#pragma omp for schedule(dynamic, 8)
+        for (int64_t r = 0; r < rows; ++r) {
+            const float* x = qkv + r * width;
+            const float *c = cos + position[r] * D, *s = sin + position[r] * D;
+            const int64_t first = at - position[r];
+            for (int64_t g = 0; g < kv_heads; ++g) {
+                float* k = keys + r * row_stride + g * head_stride;
+                float* v = values + r * row_stride + g * head_stride;
+                turned<D>(x + (heads + g) * D, norm ? norm + (heads + g) * D : nullptr, eps, c, s, k + at * D);
+                std::memcpy(v + at * D, x + (heads + kv_heads + g) * D, D * sizeof(float));
+                for (int64_t h = g * group; h < (g + 1) * group; ++h) {
+                    float q[D];
+                    turned<D>(x + h * D, norm ? norm + h * D : nullptr, eps, c, s, q);
+                    attend_head<D>(q, k + first * D, v + first * D, position[r] + 1, score.data(), y + (r * heads + h) * D);
+                }
+            }
+        }
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+// Heads of one layer: qkv (rows, heads + 2 kv_heads, D) -> y (rows, heads, D). Writes each row's key and value into column
+// `at` of keys and values; a row attends to the position[r] + 1 columns that end there. Returns 1 for a D it does not know.
+int attend(const float* qkv, int64_t rows, int64_t heads, int64_t kv_heads, int64_t head_dim, const float* norm, float eps,
+           const float* cos, const float* sin, const int64_t* position, float* keys, float* values, int64_t row_stride,
+           int64_t head_stride, int64_t at, float* y) {
+    auto run = [&](auto kernel) {
+        kernel(qkv, rows, heads, kv_heads, norm, eps, cos, sin, position, keys, values, row_stride, head_stride, at, y);
+        return 0;
+    };
+    switch (head_dim) {
+        case 16: return run(attend_rows<16>);
+        case 32: return run(attend_rows<32>);
+        case 64: return run(attend_rows<64>);
+        case 80: return run(attend_rows<80>);
+        case 96: return run(attend_rows<96>);
+        case 128: return run(attend_rows<128>);
+        default: return 1;
+    }
+}
+
+// y (rows, n) = x / rms(x), times weight where there is one.
+void rms_norm(const float* x, int64_t rows, int64_t n, const float* weight, float eps, float* y) {
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; ++r) {
+        const float* from = x + r * n;
+        const float scale = inverse_rms(from, n, eps);
+        if (weight) {
+            for (int64_t i = 0; i < n; ++i) y[r * n + i] = from[i] * scale * weight[i];
+        } else {
+            for (int64_t i = 0; i < n; ++i) y[r * n + i] = from[i] * scale;
+        }
+    }
+}
+
+// y (rows, n) = silu(gate) * up, of gate_up (rows, 2 n).
+void swiglu(const float* gate_up, int64_t rows, int64_t n, float* y) {
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; ++r) {
+        const float *gate = gate_up + 2 * r * n, *up = gate + n;
+        for (int64_t i = 0; i < n; ++i) {
+            const float e = exp_neg(-std::fabs(gate[i]));  // sigmoid without overflow
+            y[r * n + i] = gate[i] * (gate[i] >= 0 ? 1.0f : e) / (1.0f + e) * up[i];
+        }
+    }
+}
+
+// For each row of logits (rows, n) at its temperature: the token at u of the cumulative mass (temperature 0: the likeliest, scored
+// at temperature 1) and its log-probability. logits is overwritten. A row that is not finite gives log-probability NaN.
+void draw(float* logits, int64_t rows, int64_t n, const float* u, const float* temperature, int64_t* token, float* logp) {
+    constexpr int64_t block = 64;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; ++r) {
+        float* x = logits + r * n;
+        const float scale = temperature[r] > 0 ? 1.0f / temperature[r] : 1.0f;
+        float most = -INFINITY, total = 0.0f;
+#pragma omp simd reduction(max : most)
+        for (int64_t i = 0; i < n; ++i) most = std::max(most, x[i]);
+        int64_t chosen = std::find(x, x + n, most) - x;
+        const float peak = x[std::min(chosen, n - 1)];
+        std::vector<float> mass((n + block - 1) / block);
+        for (size_t b = 0; b < mass.size(); ++b) {
+            float sum = 0.0f;
+            const int64_t to = std::min<int64_t>((b + 1) * block, n);
+#pragma omp simd reduction(+ : sum)
+            for (int64_t i = b * block; i < to; ++i) {
+                const float e = exp_neg((x[i] - peak) * scale);
+                x[i] = e;
+                sum += e;
+            }
+            mass[b] = sum;
+            total += sum;
+        }
+        if (temperature[r] > 0) {
+            float left = u[r] * total;
+            size_t b = 0;
+            while (b + 1 < mass.size() && left >= mass[b]) left -= mass[b++];
+            int64_t last = -1;  // the last token with mass, where rounding leaves some of `left` over
+            chosen = -1;
+            for (int64_t i = b * block; i < std::min<int64_t>((b + 1) * block, n) && chosen < 0; ++i) {
+                if (x[i] > 0) last = i;
+                if (left < x[i]) chosen = i;
+                left -= x[i];
+            }
+            if (chosen < 0) chosen = last;
+        }
+        const bool fine = std::isfinite(total) && total > 0 && chosen >= 0 && chosen < n;
+        token[r] = fine ? chosen : 0;
+        logp[r] = fine ? std::log(x[chosen]) - std::log(total) : NAN;
+    }
+}
+
+}  // extern "C"
