@@ -28,6 +28,7 @@ from journeyman.feedback import from_file, shuffled
 from journeyman.loggers import Logger, Tolerant, extra, to_tensorboard, to_trackio, to_wandb
 from journeyman.loop import train
 from journeyman.policies import load_policy
+from journeyman.policies.vllm import VLLM, Server
 from journeyman.progress import Progress
 from journeyman.resume import records, resume, saves
 from journeyman.run import Action, Run
@@ -81,6 +82,8 @@ class Options:
     "Number format of the weights: float32, bfloat16, float16, or auto (bfloat16 on cuda, float32 elsewhere)."
     lora: int | None = None
     "Rank of LoRA adapters to train instead of all weights."
+    vllm: str | None = None
+    "URL of a vLLM server that draws the samples; it gets the weights after each update (see journeyman.policies.vllm)."
     log: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
     "Where to log metrics besides the run folder."
     shuffle_rewards: bool = False
@@ -130,7 +133,7 @@ def source_hash(recipe: Recipe) -> str:
     """SHA-256 over the package's sources and the recipe's file."""
     digest = hashlib.sha256()
     folder = Path(journeyman.__file__).parent
-    for path in [*sorted(folder.rglob("*.py")), Path(inspect.getfile(recipe))]:
+    for path in [*sorted(x for x in folder.rglob("*") if x.suffix in (".py", ".cpp")), Path(inspect.getfile(recipe))]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -145,6 +148,8 @@ def build(name: str, arguments: dict[str, Any], options: Options) -> tuple[Run, 
         written["policy"] = load_policy(
             policy_spec, device=options.device, dtype=options.dtype, lora=options.lora, seed=written.get("seed", 0)
         )
+        if options.vllm:
+            written["policy"] = VLLM(written["policy"], Server(options.vllm))
     tasks_spec = written.get("tasks", default_of(recipe, "tasks"))
     if isinstance(tasks_spec, str) and (options.extract or options.system):
         written["tasks"] = load_tasks(tasks_spec, split="train", extract=options.extract, system=options.system)

@@ -1,13 +1,15 @@
-"""The engine's side of ``benchmarks/sampling.py``: workloads, model sizes, and what the machine does at most.
+"""How fast this machine samples and learns, as a share of what its processor does at most (``journeyman bench``).
 
-A workload is prompts as token ids, how many samples each, how many tokens a sample, and which tokens end it. The machine's
-own limit is measured in the same run: a float32 matrix product and a copy of memory.
+A workload is prompts as token ids, how many samples each, how many tokens a sample, and which tokens end it; the same ones
+are given to other libraries in ``benchmarks/``. The machine's own limit is measured in the same run: a float32 matrix
+product and a copy of memory. Operations are those of products with weights; attention is not counted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +17,20 @@ from typing import Any
 
 import torch
 
+from journeyman.learners import Gradient
+from journeyman.objectives import over_behaviour, ppo_clip, sequence_mean, surrogate
 from journeyman.policies.decoder_policy import Decoder
-from journeyman.types import Sampling
+from journeyman.types import Lesson, Sampling
 
 SIZES: Mapping[str, Mapping[str, int]] = {
     "25M": {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 8, "num_attention_heads": 8, "vocab_size": 1024},
     "135M": {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9, "vocab_size": 49152},
 }
 """Qwen3 shapes with random weights; ``base`` is the packaged model. Keys and values have a third or a half of the heads."""
+
+
+LONGEST = 456
+"""Tokens of the longest sample in the workloads, its prompt included."""
 
 
 @dataclass(frozen=True)
@@ -104,3 +112,72 @@ def machine(seconds: float = 1.0) -> dict[str, float]:
         "gflops": most(lambda: torch.mm(a, b), 2 * 2048**3),
         "gbytes": most(lambda: y.copy_(x), 2 * 4 * x.numel()),
     }
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Tokens a second of a workload over some repeats; ``gflops`` at the median; ``saved`` is the share of prompt tokens that
+    were not read again, since siblings share them (work left out, not done faster)."""
+
+    name: str
+    median: float
+    low: float
+    high: float
+    gflops: float
+    saved: float = 0.0
+
+
+def lessons_of(vocab: int, rows: int = 256, prompt: int = 32, answer: int = 64) -> list[Lesson]:
+    """Made-up lessons, as GRPO would draw them: groups of 8 with advantages of both signs."""
+    source = random.Random(0)
+    train = (False,) * prompt + (True,) * answer
+    found = []
+    for row in range(rows):
+        tokens = tuple(source.randrange(4, vocab) for _ in train)
+        sign = 1.0 if row % 2 else -1.0
+        logp = tuple(-5.0 if t else 0.0 for t in train)
+        found.append(Lesson(tokens, train, tuple(sign * t for t in train), behaviour_logp=logp, group=str(row // 8)))
+    return found
+
+
+def repeated(work: Callable[[], int], repeats: int) -> list[float]:
+    """Amounts a second, after one round to warm up."""
+    work()
+    rates = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        amount = work()
+        rates.append(amount / (time.perf_counter() - start))
+    return rates
+
+
+def bench(policy: Decoder, repeats: int, note: Callable[[str], None]) -> list[Rate]:
+    """Rates of the three sampling workloads (drawn tokens) and of one update on 256 lessons (all their tokens)."""
+    a = policy.model.architecture
+    head = a.vocab_size * a.hidden_size
+    body = policy.parameters - head
+
+    def rate(name: str, rates: Sequence[float], operations: float, saved: float = 0.0) -> Rate:
+        middle = statistics.median(rates)
+        return Rate(name, middle, min(rates), max(rates), operations * middle / 1e9, saved)
+
+    found = []
+    ends = policy.chat.ends
+    for work in workloads(a.vocab_size).values():
+        note(f"sampling, {work.name}")
+        rates = repeated(lambda work=work: sample(policy, work), repeats)
+        drawn, read = sample(policy, work), sum(map(len, work.prompts))
+        found.append(rate(work.name, rates, 2 * body * (1 + read / drawn) + 2 * head, 1 - 1 / work.siblings))
+    policy.chat.ends = ends
+    note("an update")
+    lessons = lessons_of(a.vocab_size)
+    total, trained = sum(len(x.tokens) for x in lessons), sum(sum(x.train) for x in lessons)
+    learner = Gradient(surrogate(clip=ppo_clip(0.2, 0.2), ratio=over_behaviour, reduce=sequence_mean), lr=0.0)
+    learner.prepare(policy)
+
+    def update() -> int:
+        learner.update(policy, lessons)
+        return total
+
+    found.append(rate("update", repeated(update, repeats), 6 * (body + head * trained / total)))
+    return found

@@ -11,16 +11,20 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import cyclopts
+import torch
 from cyclopts import App, Parameter
 from rich.console import Console
 
 import journeyman
 from journeyman import recipes, strategies
 from journeyman.assemble import Misuse, Options, Recipe, assembly, find_recipe, restart, start, unscored, user_code
+from journeyman.bench import LONGEST, SIZES, bench, machine
+from journeyman.bench import config as bench_config
 from journeyman.evals import summarise
 from journeyman.evaluation import Exam, choose
 from journeyman.export import export_rollouts
@@ -28,11 +32,13 @@ from journeyman.feedback import auto
 from journeyman.flags import Json, Real, Whole, command, flag, flags_of, flags_of_fields, whole
 from journeyman.literal import parse
 from journeyman.policies import Decoder, load_policy
+from journeyman.policies.folder import read_tokenizer
+from journeyman.policies.load import find
 from journeyman.pretrain import Recipe as PretrainRecipe
 from journeyman.pretrain import pretrain as pretrain_base
 from journeyman.report import watch, write_report
 from journeyman.runner import all_needs
-from journeyman.show import methods_table, result_table, show_recipe
+from journeyman.show import methods_table, rates_table, result_table, show_recipe
 from journeyman.store import Store, load_checkpoint
 from journeyman.tasks import load_tasks
 from journeyman.tasks.load import is_generated
@@ -212,6 +218,35 @@ pretrain_flags = [
     *flags_of_fields(PretrainRecipe, pretrain_command.__doc__ or ""),
 ]
 app.command(command("pretrain", pretrain_command.__doc__, pretrain_flags, pretrain_command), name="pretrain")
+
+
+@app.command(name="bench")
+def bench_command(*, policy: str = "base", repeats: Whole = 3, threads: Whole | None = None, as_json: Json = False) -> None:
+    """Measure how fast this machine samples and learns, beside its own limit.
+
+    Args:
+        policy: Model folder, or base; 25M and 135M are Qwen3 shapes with random weights.
+        repeats: Timed repetitions of each workload, after one to warm up.
+        threads: Processor threads (default: torch's own number).
+        as_json: Print one JSON document and nothing else.
+    """
+    with assembly():
+        if repeats < 1 or (threads is not None and threads < 1):
+            raise Misuse(f"repeats is {repeats} and threads is {threads}, expected at least 1")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        model = Decoder.fresh(bench_config(policy), read_tokenizer(find("base"))) if policy in SIZES else load_policy(policy)
+        if not isinstance(model, Decoder):
+            raise Misuse(f"{policy} runs on transformers, not on journeyman's engine; write a Llama, Qwen2 or Qwen3 folder")
+        if model.context < LONGEST:
+            raise Misuse(f"the context of {policy} holds {model.context} tokens, but the workloads need {LONGEST}")
+    limit = machine()
+    with Console(stderr=True).status("measuring") as status:
+        rates = bench(model, repeats, status.update)
+    if as_json:
+        print(json.dumps({"machine": limit, "parameters": model.parameters, "rates": [asdict(r) for r in rates]}))
+    else:
+        Console().print(rates_table(rates, limit, model.fused().kernels is not None))
 
 
 @app.command(name="export")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Protocol, cast
 
@@ -280,37 +280,55 @@ class Runner:
         first: int = 0,
         memory: Memory | None = None,
     ) -> list[Group]:
-        """A judged group for each assignment, in order. Attempts are named ``prefix/ordinal/sibling``, ordinals from
-        ``first``; those that ``memory`` holds are not run again. A group is judged while others still sample."""
+        """A judged group for each assignment, in order (see ``visit``)."""
+        found: dict[int, Group] = {}
+        total = sum(a.siblings for a in assignments)
+        await self.visit(policies, assignments, prefix, found.__setitem__, first=first, memory=memory, total=total)
+        return [found[k] for k in sorted(found)]
+
+    async def visit(
+        self,
+        policies: Mapping[str, Policy],
+        assignments: Iterable[Assignment],
+        prefix: str,
+        take: Callable[[int, Group], object],
+        *,
+        first: int = 0,
+        memory: Memory | None = None,
+        total: int = 0,
+    ) -> None:
+        """Give ``take`` the ordinal and the judged group of each assignment as it ends; nothing else is kept, and assignments
+        are read as they are begun, so that memory does not grow with their number. Attempts are named
+        ``prefix/ordinal/sibling``, ordinals from ``first``; those that ``memory`` holds are not run again. A group is judged
+        while others still sample. ``total`` attempts are what ``watch`` is told (0: not known)."""
         memory = memory or Forgetful()
-        made: list[list[Attempt | None]] = [[None] * a.siblings for a in assignments]
-        groups: list[Group | None] = [None] * len(assignments)
-        total, ended = sum(a.siblings for a in assignments), 0
-        work = iter([(k, i) for k, a in enumerate(assignments) for i in range(a.siblings)])
+        made: dict[int, dict[int, Attempt]] = {}
+        ended = 0
+        work = ((k, i, a) for k, a in enumerate(assignments) for i in range(a.siblings))
 
         async def worker() -> None:
             nonlocal ended
-            for k, i in work:
+            for k, i, assignment in work:
                 id = f"{prefix}/{first + k}/{i}"
-                attempt = memory.attempt(id, assignments[k].task)
+                attempt = memory.attempt(id, assignment.task)
                 if attempt is None:
-                    attempt = await self.attempt(policies, assignments[k], id)
-                    memory.put_attempt(assignments[k].task, attempt)
-                made[k][i], ended = attempt, ended + 1
+                    attempt = await self.attempt(policies, assignment, id)
+                    memory.put_attempt(assignment.task, attempt)
+                siblings = made.setdefault(k, {})
+                siblings[i], ended = attempt, ended + 1
                 self.watch(ended, total)
-                done = tuple(a for a in made[k] if a is not None)
-                if len(done) == len(made[k]):
-                    group = Group(f"{prefix}/{first + k}", assignments[k], done)
+                if len(siblings) == assignment.siblings:
+                    del made[k]
+                    group = Group(f"{prefix}/{first + k}", assignment, tuple(siblings[j] for j in range(assignment.siblings)))
                     judged = memory.group(group)
                     if judged is None:
                         judged = await self.judge(group)
                         memory.put_judgements(judged)
-                    groups[k] = judged
+                    take(k, judged)
 
         async with asyncio.TaskGroup() as pool:
-            for _ in range(min(self.window, total)):
+            for _ in range(min(self.window, total or self.window)):
                 pool.create_task(worker())
-        return [g for g in groups if g is not None]
 
 
 class Memory(Protocol):

@@ -18,6 +18,7 @@ from rich.text import Text
 
 import journeyman
 from journeyman import credit, curricula, feedback, learners, loop, objectives, recipes, strategies
+from journeyman.bench import Rate
 from journeyman.protocols import Part, gives_of, needs_of
 from journeyman.run import Run
 from journeyman.runner import nested
@@ -244,3 +245,19 @@ def percent(estimate: Mapping[str, float]) -> str:
     """12.3  10-15: an accuracy and its interval, in percent."""
     interval = f"{100 * estimate['low']:.0f}-{100 * estimate['high']:.0f}"
     return f"{100 * estimate['mean']:.1f} {interval:>6}"
+
+
+def rates_table(rates: Sequence[Rate], limit: Mapping[str, float], compiled: bool) -> Table:
+    """What ``journeyman bench`` measured, beside the machine's limit."""
+    table = Table(
+        title=f"this machine: {limit['gflops']:,.0f} GFLOP/s, {limit['gbytes']:.0f} GB/s",
+        caption=f"{limit['threads']:.0f} threads, {'with' if compiled else 'without'} compiled kernels; the machine's limits are a "
+        "float32 product and a copy; operations of attention are not counted",
+        box=box.SIMPLE_HEAD,
+    )
+    for column in ("workload", "tokens/s", "min-max", "GFLOP/s", "of limit", "reading saved"):
+        table.add_column(column, justify="left" if column == "workload" else "right")
+    for r in rates:
+        share = f"{100 * r.gflops / limit['gflops']:.0f} %"
+        table.add_row(r.name, f"{r.median:,.0f}", f"{r.low:,.0f}-{r.high:,.0f}", f"{r.gflops:.0f}", share, f"{100 * r.saved:.0f} %")
+    return table

@@ -14,7 +14,6 @@ from journeyman.policies.folder import read_config
 from journeyman.policies.hf import HF
 from journeyman.policies.lora import lora as with_adapters
 from journeyman.policies.lora import read_lora
-from journeyman.protocols import Trainable
 
 BASE = Path(__file__).parents[1] / "assets" / "base"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -58,7 +57,7 @@ def find(path: str | Path) -> Path:
 
 def load_policy(
     path: str | Path, *, name: str = "policy", device: str = "auto", dtype: str = "auto", lora: int | None = None, seed: int = 0
-) -> Trainable:
+) -> Decoder | HF:
     """A policy from a Hugging Face folder, from a PEFT adapter folder, or ``base``.
 
     Llama, Qwen2 and Qwen3 models load as ``Decoder``, all others as ``HF``. ``lora`` is the rank of fresh adapters, which then

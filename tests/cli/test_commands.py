@@ -10,8 +10,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from journeyman import recipes
+from journeyman.bench import LONGEST
 from journeyman.cli import main
-from journeyman.policies import load_policy
+from journeyman.policies import Decoder, load_policy
+from journeyman.policies.folder import read_config, read_tokenizer
 from journeyman.store import load_checkpoint
 
 RECIPE = '''
@@ -158,3 +160,17 @@ def test_eval_says_why_nothing_was_scored(place, model, capsys):
     assert main(["eval", "--policy", str(model), "--tasks", "code.jsonl", "--max-tokens", "4"]) == 0
     err = capsys.readouterr().err
     assert err.startswith("journeyman: warning: none of 1 attempts got a score (1 times failed: ")
+
+
+def test_bench_measures_every_workload(model, tmp_path, capfd):
+    long = Decoder.fresh({**read_config(model), "max_position_embeddings": LONGEST}, read_tokenizer(model))
+    long.save(tmp_path / "long")
+    assert main(["bench", "--policy", str(tmp_path / "long"), "--repeats", "1", "--threads", "1", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert [r["name"] for r in found["rates"]] == ["short", "siblings", "mixed", "update"]
+    assert [r["saved"] for r in found["rates"]] == [0, 7 / 8, 0, 0]
+    assert all(0 < r["low"] <= r["median"] <= r["high"] and r["gflops"] > 0 for r in found["rates"])
+    assert found["machine"]["gflops"] > 0
+    for wrong in (["--repeats", "0"], ["--policy", str(model)]):
+        assert main(["bench", *wrong]) == 2
+        assert capfd.readouterr().err.count("\n") == 1

@@ -13,6 +13,7 @@ COMMANDS = [
     ["show"],
     ["methods"],
     ["pretrain"],
+    ["bench"],
     ["export"],
     ["sft"],
     ["report"],

@@ -10,9 +10,11 @@ from threading import Thread
 import pytest
 import torch
 
+from journeyman.cli import main
 from journeyman.policies import load_policy
 from journeyman.policies.load import BASE
 from journeyman.policies.vllm import VLLM, Server, serve
+from journeyman.store import Store
 from journeyman.types import Sampling, user
 
 PYTHON = os.environ.get("VLLM_PYTHON", "")
@@ -95,6 +97,15 @@ def test_a_turn_is_extended_and_stop_strings_end_it(server):
 
 
 # ---------------------------------------------------------------------------------- without a server
+
+
+def test_a_run_is_sampled_by_the_server(server, tmp_path):
+    flags = ["--vllm", server.url, "--steps", "2", "--batch", "4", "--siblings", "4", "--eval-n", "4", "--max-tokens", "96"]
+    assert main(["run", "grpo", "--out", str(tmp_path / "run"), *flags, "--lr", "1e-3"]) == 0
+    with Store(tmp_path / "run").open(readonly=True) as store:
+        metrics = store.metrics()
+    assert all(metrics[step]["sampled_tokens"] > 0 for step in (1, 2))
+    assert 0 < metrics[1]["mismatch"] < 0.01  # two kernels, one model
 
 
 def test_no_server_is_one_line():
