@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import inspect
 import json
+import shlex
 import sys
 import traceback
 import warnings
@@ -21,6 +22,7 @@ from rich.console import Console
 import journeyman
 from journeyman import recipes, strategies
 from journeyman.assemble import Misuse, Options, Recipe, assembly, find_recipe, restart, start, unscored, user_code
+from journeyman.compare import plan_of, read_plan, run_comparison, tables
 from journeyman.evals import summarise
 from journeyman.evaluation import Exam, choose
 from journeyman.export import export_rollouts
@@ -152,6 +154,50 @@ def sampling_of(max_tokens: int, temperature: float, top_p: float) -> Sampling:
 
 def uses_oracle(strategy: Any) -> bool:
     return "oracle" in all_needs(strategy)
+
+
+@app.command(name="compare")
+def compare_command(
+    *words: Annotated[str, Parameter(allow_leading_hyphen=True, name="recipes")],
+    seeds: Whole = 3,
+    budget_tokens: Annotated[int | None, Parameter(converter=whole)] = None,
+    out: Path | None = None,
+    resume: Path | None = None,
+    as_json: Json = False,
+) -> None:
+    """Compare recipes on the same tasks and seeds at an equal budget.
+
+    A run ends when its prompt and sampled tokens, times parameters, reach the budget. Other flags (--tasks, --policy,
+    --batch ...) are those of journeyman run and go to every recipe. Killed, the same command continues where it was.
+
+    Args:
+        words: Names of recipes, or ./my_recipe.py; with flags of their own in quotes, such as "grpo --lr 1e-3".
+        seeds: Runs of each recipe, with the seeds from 0.
+        budget_tokens: Prompt and sampled tokens of each run, in tokens of the base model's size.
+        out: Folder of the comparison: its runs, compare.json, compare.html.
+        resume: Folder of a comparison to continue, in place of everything else.
+        as_json: Print one JSON document and nothing else.
+    """
+    first = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    written, shared = words[:first], words[first:]
+    if resume is not None:
+        if words or out or budget_tokens is not None:
+            raise Misuse("--resume DIR continues a comparison as it was started; write nothing else beside it")
+        plan, folder = read_plan(resume), resume
+    else:
+        if out is None or budget_tokens is None:
+            raise Misuse(
+                "write journeyman compare RECIPE RECIPE ... --budget-tokens N --out DIR; --out or --budget-tokens is missing"
+            )
+        for text in written:
+            known_recipe((shlex.split(text) or [""])[0])
+        plan, folder = plan_of(written, shared, seeds, budget_tokens), out
+    result = run_comparison(plan, folder)
+    if as_json:
+        print(json.dumps(result))
+    else:
+        Console().print(tables(result))
+        print(f"page: {folder / 'compare.html'}")
 
 
 @app.command(name="show")
