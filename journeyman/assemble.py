@@ -33,6 +33,7 @@ from journeyman.progress import Progress
 from journeyman.resume import records, resume, saves
 from journeyman.run import Action, Run
 from journeyman.runner import all_needs
+from journeyman.spending import Spending
 from journeyman.store import Session, Store
 from journeyman.tasks import load_tasks
 from journeyman.tasks.load import is_generated
@@ -70,6 +71,8 @@ class Options:
     "Evaluate every so many steps too; 0 evaluates only before and after."
     save_every: int = 10
     "Checkpoint every so many steps."
+    budget_tokens: int | None = None
+    "End, in place of after steps, at the first step that has spent so many prompt and sampled tokens of the policy's size."
     reward: str | None = None
     "A reward of your own in place of feedback: my_file.py:function, a function of (task, answer) that returns a number."
     extract: Literal["boxed", "answer", "hashes", "number", "text"] | None = None
@@ -175,9 +178,9 @@ def build(name: str, arguments: dict[str, Any], options: Options) -> tuple[Run, 
 
 def check_options(options: Options) -> None:
     """Refuse options that no run can have."""
-    for name, least in (("eval_n", 1), ("eval_k", 1), ("eval_every", 0), ("save_every", 1)):
-        if getattr(options, name) < least:
-            raise Misuse(f"{name} is {getattr(options, name)}, expected at least {least}")
+    for name, least in (("eval_n", 1), ("eval_k", 1), ("eval_every", 0), ("save_every", 1), ("budget_tokens", 1)):
+        if (found := getattr(options, name)) is not None and found < least:
+            raise Misuse(f"{name} is {found}, expected at least {least}")
     if options.log != "none":  # told now: the logger itself is made when there is a folder
         extra(options.log, options.log, f"--log {options.log}")
 
@@ -260,6 +263,10 @@ def carry_on(run: Run, exam: Exam, store: Store, options: Options, record: dict[
     with assembly():
         logger = open_logger(options, record)
     with Progress(run.last) as progress:
+        spending = None
+        if options.budget_tokens is not None:
+            spending = Spending(options.budget_tokens, run.policies[run.runner.actor].parameters, progress)
+            run.actions.insert(0, (1, spending))  # first: the others ask whether this step is the last
         run.actions += [
             (1, measures()),
             (1, records(store)),
@@ -269,13 +276,13 @@ def carry_on(run: Run, exam: Exam, store: Store, options: Options, record: dict[
         ]
         run.runner = replace(run.runner, watch=progress.attempts)
         try:
-            asyncio.run(exam_and_train(run, exam, store, progress))
+            asyncio.run(exam_and_train(run, exam, store, progress, spending))
         finally:
             logger.close()
     return options.out
 
 
-async def exam_and_train(run: Run, exam: Exam, store: Store, progress: Progress) -> None:
+async def exam_and_train(run: Run, exam: Exam, store: Store, progress: Progress, spending: Spending | None) -> None:
     """Evaluate, train, evaluate, write the result. The first evaluation is of the start weights, so it comes before any
     checkpoint is loaded; it is kept, so that a resumed run has it."""
     kept = store.folder / "before.json"
@@ -284,6 +291,8 @@ async def exam_and_train(run: Run, exam: Exam, store: Store, progress: Progress)
         write_json(kept, await examine(run, exam, progress))
     with assembly():
         warning = resume(run, store)
+    if spending is not None:
+        spending.recall(run, store)
     if warning:
         progress.note(f"journeyman: {warning}")
     progress.done = run.done
@@ -301,7 +310,7 @@ async def examine(run: Run, exam: Exam, progress: Progress) -> dict[str, Any]:
     groups = await exam.sit(run.policies.snapshot(), run.runner.actor)
     if reason := unscored(groups):
         progress.note(f"journeyman: warning: in this evaluation {reason}")
-    shares = {g.task.id: sum(s == 1.0 for s in g.scores()) / len(g.scores()) for g in groups}
+    shares = {g.task.id: sum(s is not None and s >= 1.0 for s in g.scores()) / len(g.scores()) for g in groups}
     return {**summarise(groups, k=exam.k).to_json(), "tasks": shares}
 
 

@@ -20,6 +20,8 @@ import torch
 from journeyman.learners import Gradient
 from journeyman.objectives import over_behaviour, ppo_clip, sequence_mean, surrogate
 from journeyman.policies.decoder_policy import Decoder
+from journeyman.policies.folder import read_tokenizer
+from journeyman.policies.load import BASE, load_policy
 from journeyman.types import Lesson, Sampling
 
 SIZES: Mapping[str, Mapping[str, int]] = {
@@ -151,8 +153,26 @@ def repeated(work: Callable[[], int], repeats: int) -> list[float]:
     return rates
 
 
-def bench(policy: Decoder, repeats: int, note: Callable[[str], None]) -> list[Rate]:
-    """Rates of the three sampling workloads (drawn tokens) and of one update on 256 lessons (all their tokens)."""
+def model_of(name: str, repeats: int, threads: int | None) -> Decoder:
+    """The model to measure, with torch on so many threads; ValueError for what cannot be measured."""
+    for word, number in (("repeats", repeats), ("threads", threads)):
+        if number is not None and number < 1:
+            raise ValueError(f"{word} is {number}, expected at least 1")
+    model = Decoder.fresh(config(name), read_tokenizer(BASE)) if name in SIZES else load_policy(name)
+    if not isinstance(model, Decoder):
+        raise ValueError(f"{name} runs on transformers, not on journeyman's engine; write a Llama, Qwen2 or Qwen3 folder")
+    if model.context < LONGEST:
+        raise ValueError(f"the context of {name} holds {model.context} tokens, but the workloads need {LONGEST}")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return model
+
+
+def bench(policy: Decoder, repeats: int, note: Callable[[str], None]) -> tuple[dict[str, float], list[Rate]]:
+    """The machine's limits, and the rates of the three sampling workloads (drawn tokens) and of one update on 256 lessons (all
+    their tokens)."""
+    note("the machine")
+    limit = machine()
     a = policy.model.architecture
     head = a.vocab_size * a.hidden_size
     body = policy.parameters - head
@@ -180,4 +200,4 @@ def bench(policy: Decoder, repeats: int, note: Callable[[str], None]) -> list[Ra
         return total
 
     found.append(rate("update", repeated(update, repeats), 6 * (body + head * trained / total)))
-    return found
+    return limit, found

@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import inspect
 import json
+import shlex
 import sys
 import traceback
 import warnings
@@ -16,15 +17,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import cyclopts
-import torch
 from cyclopts import App, Parameter
 from rich.console import Console
 
 import journeyman
 from journeyman import recipes, strategies
 from journeyman.assemble import Misuse, Options, Recipe, assembly, find_recipe, restart, start, unscored, user_code
-from journeyman.bench import LONGEST, SIZES, bench, machine
-from journeyman.bench import config as bench_config
+from journeyman.bench import bench, model_of
+from journeyman.compare import plan_of, read_plan, run_comparison, tables
 from journeyman.evals import summarise
 from journeyman.evaluation import Exam, choose
 from journeyman.export import export_rollouts
@@ -32,8 +32,6 @@ from journeyman.feedback import auto
 from journeyman.flags import Json, Real, Whole, command, flag, flags_of, flags_of_fields, whole
 from journeyman.literal import parse
 from journeyman.policies import Decoder, load_policy
-from journeyman.policies.folder import read_tokenizer
-from journeyman.policies.load import find
 from journeyman.pretrain import Recipe as PretrainRecipe
 from journeyman.pretrain import pretrain as pretrain_base
 from journeyman.report import watch, write_report
@@ -160,6 +158,50 @@ def uses_oracle(strategy: Any) -> bool:
     return "oracle" in all_needs(strategy)
 
 
+@app.command(name="compare")
+def compare_command(
+    *words: Annotated[str, Parameter(allow_leading_hyphen=True, name="recipes")],
+    seeds: Whole = 3,
+    budget_tokens: Annotated[int | None, Parameter(converter=whole)] = None,
+    out: Path | None = None,
+    resume: Path | None = None,
+    as_json: Json = False,
+) -> None:
+    """Compare recipes on the same tasks and seeds at an equal budget.
+
+    A run ends when its prompt and sampled tokens, times parameters, reach the budget. Other flags (--tasks, --policy,
+    --batch ...) are those of journeyman run and go to every recipe. Killed, the same command continues where it was.
+
+    Args:
+        words: Names of recipes, or ./my_recipe.py; with flags of their own in quotes, such as "grpo --lr 1e-3".
+        seeds: Runs of each recipe, with the seeds from 0.
+        budget_tokens: Prompt and sampled tokens of each run, in tokens of the base model's size.
+        out: Folder of the comparison: its runs, compare.json, compare.html.
+        resume: Folder of a comparison to continue, in place of everything else.
+        as_json: Print one JSON document and nothing else.
+    """
+    first = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    written, shared = words[:first], words[first:]
+    if resume is not None:
+        if words or out or budget_tokens is not None:
+            raise Misuse("--resume DIR continues a comparison as it was started; write nothing else beside it")
+        plan, folder = read_plan(resume), resume
+    else:
+        if out is None or budget_tokens is None:
+            raise Misuse(
+                "write journeyman compare RECIPE RECIPE ... --budget-tokens N --out DIR; --out or --budget-tokens is missing"
+            )
+        for text in written:
+            known_recipe((shlex.split(text) or [""])[0])
+        plan, folder = plan_of(written, shared, seeds, budget_tokens), out
+    result = run_comparison(plan, folder)
+    if as_json:
+        print(json.dumps(result))
+    else:
+        Console().print(tables(result))
+        print(f"page: {folder / 'compare.html'}")
+
+
 @app.command(name="show")
 def show_command(recipe: str) -> None:
     """Print a recipe's loop and the source of each of its parts, in the order they run.
@@ -231,18 +273,9 @@ def bench_command(*, policy: str = "base", repeats: Whole = 3, threads: Whole | 
         as_json: Print one JSON document and nothing else.
     """
     with assembly():
-        if repeats < 1 or (threads is not None and threads < 1):
-            raise Misuse(f"repeats is {repeats} and threads is {threads}, expected at least 1")
-        if threads is not None:
-            torch.set_num_threads(threads)
-        model = Decoder.fresh(bench_config(policy), read_tokenizer(find("base"))) if policy in SIZES else load_policy(policy)
-        if not isinstance(model, Decoder):
-            raise Misuse(f"{policy} runs on transformers, not on journeyman's engine; write a Llama, Qwen2 or Qwen3 folder")
-        if model.context < LONGEST:
-            raise Misuse(f"the context of {policy} holds {model.context} tokens, but the workloads need {LONGEST}")
-    limit = machine()
+        model = model_of(policy, repeats, threads)
     with Console(stderr=True).status("measuring") as status:
-        rates = bench(model, repeats, status.update)
+        limit, rates = bench(model, repeats, status.update)
     if as_json:
         print(json.dumps({"machine": limit, "parameters": model.parameters, "rates": [asdict(r) for r in rates]}))
     else:

@@ -77,8 +77,9 @@ class Run:
         check_words(self)
 
     def steps(self) -> Iterator[int]:
-        """The steps still to do, counted from 1."""
-        for step in range(self.done + 1, self.last + 1):
+        """The steps still to do, counted from 1. An action may move ``last`` while they go on (``Spending``)."""
+        while self.done < self.last:
+            step = self.done + 1
             self.started = time.monotonic()
             self.memory.begin_step(step)
             yield step

@@ -10,6 +10,7 @@ from journeyman.flags import flags_of, flags_of_fields
 
 COMMANDS = [
     ["eval"],
+    ["compare"],
     ["show"],
     ["methods"],
     ["pretrain"],

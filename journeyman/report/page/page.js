@@ -57,6 +57,8 @@ by("theme").addEventListener("click", () => {
   draw();
 });
 
+if (!by("list")) { unpack(); return; } // a comparison: plots alone
+
 // ---- attempts
 
 const PAGE = 40;
