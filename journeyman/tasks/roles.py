@@ -94,11 +94,11 @@ def _assistant(content: str) -> Message:
     return {"role": "assistant", "content": content}
 
 
-_PIECE = re.compile(r"\d+|[A-Za-z]+|\s+|.", re.DOTALL)
+_PIECE = re.compile(r"[A-Za-z]+|\s+|.", re.DOTALL)
 
 
 def _up_to_the_difference(right: str, given: str) -> str:
-    """``right`` up to and with its first number, word or sign that differs from ``given``'s."""
+    """``right`` up to and with its first digit, word or sign that differs from ``given``'s."""
     ours, theirs = _PIECE.findall(right), _PIECE.findall(given)
     same = next((k for k, (x, y) in enumerate(zip(ours, theirs, strict=False)) if x != y), min(len(ours), len(theirs)))
     return "".join(ours[: same + 1]).rstrip()

@@ -1,14 +1,16 @@
 """knights_knaves: each statement in signs, then the assignments one a line until one agrees with every statement.
 
-``1: b&-c`` says that the first person claims: the second tells the truth and the third lies (``|`` or, ``>`` if-then,
-``~`` if and only if, ``-`` not). ``TFF: F&T=F no`` supposes that the first tells the truth and the others lie, evaluates
-one statement after the other under that, parentheses first, and ends with ``no`` at the first whose value is not what its
-speaker is supposed to be, or with ``yes``. Several paths: assignments in any order, after the statements or without them.
+The first line gives each person a letter. ``1: Mia b & Leo -c`` says that the first person claims: the second tells the
+truth and the third lies (``|`` or, ``>`` if-then, ``~`` if and only if, ``-`` not). ``TFF: F&T=F no`` supposes that the first
+tells the truth and the others lie, evaluates one statement after the other under that, parentheses first, and ends with
+``no`` at the first whose value is not what its speaker is supposed to be, or with ``yes``. Several paths: assignments in any
+order, after the statements or without them.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -33,11 +35,13 @@ def _tree(statement: tuple[Any, ...]) -> Tree:
     return (kind, *trees)
 
 
-def _show(tree: Tree, top: bool = True) -> str:
+def _show(tree: Tree, names: Sequence[str] = (), top: bool = True) -> str:
+    """A tree in signs; given names, each person's stands before the letter."""
     if isinstance(tree, str):
-        return tree
+        return f"{names['abcdefgh'.index(tree[-1])]} {tree}" if names else tree
     kind, *parts = tree
-    shown = "-" + _show(parts[0], False) if kind == "not" else _SIGNS[kind].join(_show(part, False) for part in parts)
+    inner = [_show(part, names, False) for part in parts]
+    shown = "-" + inner[0] if kind == "not" else (f" {_SIGNS[kind]} " if names else _SIGNS[kind]).join(inner)
     return shown if top or kind == "not" else f"({shown})"
 
 
@@ -79,7 +83,10 @@ def _line(entry: Entry, truth: tuple[bool, ...]) -> str:
 
 
 def _said(entry: Entry) -> list[str]:
-    return [f"{k + 1}: {_show(_tree(statement))}" for k, statement in enumerate(entry["metadata"]["statements"])]
+    m = entry["metadata"]
+    trees = [_tree(statement) for statement in m["statements"]]
+    letters = " ".join(f"{letter} {name}" for letter, name in zip("abcdefgh", m["names"], strict=False))
+    return [letters, *(f"{k + 1}: {_show(tree, m['names'])}" for k, tree in enumerate(trees))]
 
 
 def _answer(entry: Entry) -> str:
