@@ -5,7 +5,8 @@
 
 Same model folder, tasks, loss, learning rate, batch (32 tasks x 8 samples) and sampling. Each library runs in a process of
 its own and keeps its state; steps are taken in turn (A B C, A B C ...), so that other load on the machine falls on all.
-``trl`` is TRL with its micro-batch chosen by measurement, without bfloat16 and gradient checkpointing, which are slower
+``journeyman_full`` learns from rows without advantage too (a whole group right or wrong), as TRL does: beside ``trl`` it is the same
+work done faster; ``journeyman`` leaves them out. ``trl`` is TRL with its micro-batch chosen by measurement, without bfloat16 and gradient checkpointing, which are slower
 on a processor; ``trl_shipped`` is TRL with its defaults. In ``accuracy`` the clock runs in steps only, not in exams.
 """
 
@@ -79,11 +80,12 @@ def best_micro(folder: Path, threads: int, settings: dict) -> int:
 
 def workers(folder: Path, threads: int, settings: dict, names: list[str]) -> list[Worker]:
     micro = best_micro(folder, threads, settings)
-    return [Worker(n, folder, threads, {**settings, "micro": micro, "shipped": n == "trl_shipped"}) for n in names]
+    variants = {n: {"shipped": n == "trl_shipped", "full": n == "journeyman_full"} for n in names}
+    return [Worker(n, folder, threads, {**settings, "micro": micro, **variants[n]}) for n in names]
 
 
 def step(folder: Path, size: str, args: argparse.Namespace) -> list[dict]:
-    running = workers(folder, args.threads, SETTINGS, ["journeyman", "trl", "trl_shipped"])
+    running = workers(folder, args.threads, SETTINGS, ["journeyman", "journeyman_full", "trl", "trl_shipped"])
     taken: dict[str, list[dict]] = {w.name: [] for w in running}
     for turn in range(args.repeats + 1):
         for w in running:

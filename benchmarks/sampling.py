@@ -74,21 +74,21 @@ def environment(folder: Path) -> str:
     return str(python)
 
 
-def measure(size: str, names: list[str], python: dict[str, str], repeats: int, threads: int, scratch: Path) -> list[dict]:
+def measure(size: str, names: list[str], python: dict[str, str], args: argparse.Namespace, scratch: Path) -> list[dict]:
     folder = BASE
     if size != "base":
         folder = scratch / size
         Decoder.fresh(config(size), read_tokenizer(BASE)).save(folder)
     vocab = 1024 if size == "base" else config(size)["vocab_size"]
-    workers = [Worker(name, python.get(name, sys.executable), folder, threads) for name in names]
+    workers = [Worker(name, python.get(name, sys.executable), folder, args.threads) for name in names]
     rows = []
-    for work in workloads(vocab).values():
+    for work in (workloads(vocab)[name] for name in args.workloads):
         best = {w.name: 256 for w in workers}
         for w in workers:
             if w.name == "transformers":
                 best[w.name] = max(BATCHES, key=lambda batch, w=w, work=work: w.rate(work, batch))
         rates: dict[str, list[float]] = {w.name: [] for w in workers}
-        for turn in range(repeats + 1):
+        for turn in range(args.repeats + 1):
             for w in workers:
                 rate = w.rate(work, best[w.name])
                 if turn:
@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["base", "25M"], choices=["base", "25M", "135M"])
     parser.add_argument("--libraries", nargs="+", default=["transformers", "vllm"], choices=["transformers", "vllm"])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--workloads", nargs="+", default=["short", "siblings", "distinct", "mixed"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--environments", type=Path, default=Path.home() / ".cache" / "journeyman-benchmarks")
     parser.add_argument("--out", type=Path)
@@ -120,7 +121,7 @@ def main() -> None:
     print(f"machine: {platform.processor() or platform.machine()}, {limit}")
     with tempfile.TemporaryDirectory() as scratch:
         names = ["journeyman", *args.libraries]
-        rows = [r for size in args.sizes for r in measure(size, names, python, args.repeats, args.threads, Path(scratch))]
+        rows = [r for size in args.sizes for r in measure(size, names, python, args, Path(scratch))]
     if args.out:
         commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE).stdout.strip()
         args.out.with_suffix(".json").write_text(json.dumps({"commit": commit, "machine": limit, "rows": rows}, indent=1))

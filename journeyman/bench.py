@@ -47,8 +47,9 @@ class Workload:
 
 
 def workloads(vocab: int, *, seed: int = 0) -> dict[str, Workload]:
-    """``short``: 256 prompts of 32 tokens, 64 drawn. ``siblings``: 32 prompts of 200 tokens x 8, 64 drawn. ``mixed``: 256
-    prompts of 16 to 200 tokens, up to 256 drawn, one token in 32 ends a sample (of a model with random weights)."""
+    """``short``: 256 prompts of 32 tokens, 64 drawn. ``siblings``: 32 prompts of 200 tokens x 8, 64 drawn. ``distinct``: the
+    same with 256 different prompts, so that nothing is shared. ``mixed``: 256 prompts of 16 to 200 tokens, up to 256 drawn, one
+    token in 32 ends a sample (of a model with random weights)."""
     source = random.Random(seed)
 
     def prompt(length: int) -> list[int]:
@@ -58,6 +59,7 @@ def workloads(vocab: int, *, seed: int = 0) -> dict[str, Workload]:
     return {
         "short": Workload("short", [prompt(32) for _ in range(256)], 1, 64),
         "siblings": Workload("siblings", [prompt(200) for _ in range(32)], 8, 64),
+        "distinct": Workload("distinct", [prompt(200) for _ in range(256)], 1, 64),
         "mixed": Workload("mixed", [prompt(source.randint(16, 200)) for _ in range(256)], 1, 256, ends),
     }
 

@@ -167,8 +167,8 @@ def test_bench_measures_every_workload(model, tmp_path, capfd):
     long.save(tmp_path / "long")
     assert main(["bench", "--policy", str(tmp_path / "long"), "--repeats", "1", "--threads", "1", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
-    assert [r["name"] for r in found["rates"]] == ["short", "siblings", "mixed", "update"]
-    assert [r["saved"] for r in found["rates"]] == [0, 7 / 8, 0, 0]
+    assert [r["name"] for r in found["rates"]] == ["short", "siblings", "distinct", "mixed", "update"]
+    assert [r["saved"] for r in found["rates"]] == [0, 7 / 8, 0, 0, 0]
     assert all(0 < r["low"] <= r["median"] <= r["high"] and r["gflops"] > 0 for r in found["rates"])
     assert found["machine"]["gflops"] > 0
     for wrong in (["--repeats", "0"], ["--policy", str(model)]):
