@@ -5,9 +5,10 @@
 
 Same model folder, tasks, loss, learning rate, batch (32 tasks x 8 samples) and sampling. Each library runs in a process of
 its own and keeps its state; steps are taken in turn (A B C, A B C ...), so that other load on the machine falls on all.
-``journeyman_full`` learns from rows without advantage too (a whole group right or wrong), as TRL does: beside ``trl`` it is the same
-work done faster; ``journeyman`` leaves them out. ``trl`` is TRL with its micro-batch chosen by measurement, without bfloat16 and gradient checkpointing, which are slower
-on a processor; ``trl_shipped`` is TRL with its defaults. In ``accuracy`` the clock runs in steps only, not in exams.
+``journeyman_full`` learns from rows without advantage too (a whole group right or wrong), as TRL does: beside ``trl`` it
+is the same work done faster; ``journeyman`` leaves them out. ``trl`` is TRL with its micro-batch chosen by measurement,
+without bfloat16 and gradient checkpointing, which are slower on a processor; ``trl_shipped`` is TRL with its defaults. In
+``accuracy`` the clock runs in steps only, not in exams.
 """
 
 from __future__ import annotations
