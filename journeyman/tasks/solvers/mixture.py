@@ -17,14 +17,14 @@ from journeyman.tasks.levels import HARD, LEVELS, trained_levels
 from journeyman.tasks.solvers import SOLVERS
 from journeyman.types import Message
 
-ROLE_WEIGHTS: Mapping[str, float] = {"solve": 0.52, "verify": 0.28, "revise": 0.04, "choose": 0.1, "again": 0.04, "decline": 0.02}
+ROLE_WEIGHTS: Mapping[str, float] = {"solve": 0.66, "verify": 0.18, "revise": 0.04, "choose": 0.06, "again": 0.04, "decline": 0.02}
 LEVEL_WEIGHTS: Sequence[float] = (5.0, 3.0, 1.5, 0.7, 0.4)
 FAMILY_WEIGHTS: Mapping[str, float] = {
     "letter_counting": 1.3,
-    "spell_backward": 3.0,
-    "knights_knaves": 2.5,
-    "number_sorting": 1.3,
-    "fraction_simplification": 1.6,
+    "spell_backward": 5.0,
+    "number_sorting": 3.0,
+    "time_intervals": 1.5,
+    "fraction_simplification": 1.3,
 }
 _BUILDERS: Mapping[str, roles.Builder] = {
     "solve": roles.solve,
