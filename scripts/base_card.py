@@ -61,7 +61,7 @@ def solving(policy: Policy, n: int) -> list[Cell]:
     cells = []
     for family, levels in LEVELS.items():
         for level in range(len(levels)):
-            tasks = gym(family, level=level, size=2 * n if level == 0 else n, split="heldout")
+            tasks = gym(family, level=level, size=4 * n if level == 0 else n, split="heldout")
             sampled, greedy = sit(policy, tasks, 4, 1.0), sit(policy, tasks, 1, 0.0)
             cell = {
                 "family": family,
