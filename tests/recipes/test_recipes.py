@@ -100,6 +100,7 @@ LEARNERS = {
     "reinforce_pp": {"lr": 3e-3, "steps": 30, "batch": 32},
     "luffy": {"lr": 3e-3, "steps": 25, "batch": 32},
     "nash_mp": {"lr": 3e-3, "steps": 44, "batch": 32, "updates": 2},
+    "hpt": {"lr": 3e-3, "steps": 80, "batch": 32},
 }
 OTHERS = {"lr": 3e-3, "steps": 40, "batch": 32}  # of the recipes not named there
 
