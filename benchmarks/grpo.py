@@ -79,14 +79,15 @@ def best_micro(folder: Path, threads: int, settings: dict) -> int:
     return min(seconds, key=seconds.__getitem__)
 
 
-def workers(folder: Path, threads: int, settings: dict, names: list[str]) -> list[Worker]:
-    micro = best_micro(folder, threads, settings)
+def workers(folder: Path, args: argparse.Namespace, settings: dict, names: list[str]) -> list[Worker]:
+    threads = args.threads
+    micro = args.micro or best_micro(folder, threads, settings)
     variants = {n: {"shipped": n == "trl_shipped", "full": n == "journeyman_full"} for n in names}
     return [Worker(n, folder, threads, {**settings, "micro": micro, **variants[n]}) for n in names]
 
 
 def step(folder: Path, size: str, args: argparse.Namespace) -> list[dict]:
-    running = workers(folder, args.threads, SETTINGS, ["journeyman", "journeyman_full", "trl", "trl_shipped"])
+    running = workers(folder, args, SETTINGS, ["journeyman", "journeyman_full", "trl", "trl_shipped"])
     taken: dict[str, list[dict]] = {w.name: [] for w in running}
     for turn in range(args.repeats + 1):
         for w in running:
@@ -116,7 +117,7 @@ def accuracy(folder: Path, size: str, args: argparse.Namespace) -> list[dict]:
     rows = []
     for seed in range(args.seeds):
         settings = {**SETTINGS, "seed": seed}
-        for w in workers(folder, args.threads, settings, ["journeyman", "trl"]):
+        for w in workers(folder, args, settings, ["journeyman", "trl"]):
             curve = [{"seconds": 0.0, "steps": 0, **w.ask("exam")}]
             while len(curve) < 2 or min(x["accuracy"] for x in curve[-2:]) < args.target:
                 spent = sum(w.ask("step")["seconds"] for _ in range(5))
@@ -140,6 +141,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--target", type=float, default=0.5)
     parser.add_argument("--patience", type=float, default=900.0, help="seconds of training after which a run is given up")
+    parser.add_argument("--micro", type=int, help="TRL's micro-batch (default: the fastest, found first)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
