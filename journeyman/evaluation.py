@@ -63,7 +63,7 @@ def step_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "accuracy": sum(checked) / len(checked) if checked else 0.0,
         "unchecked": 1 - len(checked) / len(scores),
         "errors": sum(a.error is not None for a in attempts) / len(attempts),
-        "solved": sum(any(s == 1.0 for s in g.scores()) for g in groups) / len(groups),
+        "solved": sum(any(s is not None and s >= 1.0 for s in g.scores()) for g in groups) / len(groups),
         "informative": sum(len(set(g.scores()) - {None}) > 1 for g in groups) / len(groups),
         "truncated": sum(t.stop_reason in ("length", "context") for t in drawn) / max(1, len(drawn)),
         "length": sampled / max(1, len(drawn)),

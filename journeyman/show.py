@@ -30,6 +30,7 @@ BOOKKEEPING = {"needs", "gives", "skips_zero", "__post_init__", "state_dict", "l
 WORD = re.compile(r"[A-Za-z_]\w*")
 CALL = re.compile(r"[A-Za-z_]\w*(\(.*\))?", re.DOTALL)
 RUN_FILES = {".md", ".txt", ".log", ".json", ".sh", ".toml"}  # of runs/, those that say what was run
+PARAMETERS = re.compile(r'\n\n +Parameters\n +-{3,}\n.*?(?=\n +""")', re.DOTALL)
 LARGEST = 1_000_000  # bytes of such a file that is read
 KINDS = {
     "strategy": strategies,
@@ -94,6 +95,7 @@ def source(made: Any, verb: str = "") -> str:
     """Source of a function or a small class, without its bookkeeping; of a large class, its docstring's first line and the
     method the loop calls (with those that it calls in turn, where it does little else)."""
     text = textwrap.dedent(inspect.getsource(made))
+    text = PARAMETERS.sub("", text)  # `journeyman run RECIPE --help` says what they mean
     if not isinstance(made, type):
         return re.sub(r"^@declare\(.*\)\n", "", text)
     lines = text.split("\n")

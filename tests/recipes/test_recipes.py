@@ -102,7 +102,8 @@ LEARNERS = {
     "nash_mp": {"lr": 3e-3, "steps": 44, "batch": 32, "updates": 2},
     "hpt": {"lr": 3e-3, "steps": 80, "batch": 32},
 }
-OTHERS = {"lr": 3e-3, "steps": 40, "batch": 32}  # of the recipes not named there
+ALIKE = ("cispo", "clip_cov", "d3s", "dft", "empg", "gspo", "hapo", "hispo", "kl_cov", "sapo", "siri")
+LEARNERS |= {name: {"lr": 3e-3, "steps": 40, "batch": 32} for name in ALIKE}
 
 
 @pytest.mark.parametrize("name", recipes.__all__)
@@ -110,7 +111,7 @@ def test_it_learns(name, guesser):
     before = accuracy(guesser)
     assert 0.15 < before < 0.4
     run = getattr(recipes, name)(
-        policy=guesser, tasks=TASKS, feedback="exact", **{"batch": 8, "max_tokens": 4, "seed": 2} | LEARNERS.get(name, OTHERS)
+        policy=guesser, tasks=TASKS, feedback="exact", **{"batch": 8, "max_tokens": 4, "seed": 2} | LEARNERS[name]
     )
     asyncio.run(train(run))
     assert accuracy(guesser) > 0.8, f"{name} began at {before}"

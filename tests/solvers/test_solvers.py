@@ -39,9 +39,12 @@ def test_solutions_are_short(family: str, level: int) -> None:
     mean = sum(len(SOLVERS[family].solve(entry)) for entry in entries(family, level)) / len(entries(family, level))
     reserved = family in HELD_OUT_FAMILIES or (family, level) in HELD_OUT_LEVELS
     # only what is never trained on may be longer (chain_sum 461, number_sorting 528, products 554 characters)
-    assert mean <= (600 if reserved or (family, level) == ("knights_knaves", 3) else 500)  # up to 16 assignments of 4 people
+    over = {("knights_knaves", 0): 10, ("knights_knaves", 3): 25}.get(
+        (family, level), 0
+    )  # statements in signs, up to 16 assignments
+    assert mean <= (600 if reserved else 500) + over
     if level == 0 and not reserved:
-        assert mean <= 200
+        assert mean <= 150 + over
 
 
 @pytest.mark.parametrize(("family", "level"), ALL)
