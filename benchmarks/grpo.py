@@ -30,7 +30,7 @@ from journeyman.policies.load import BASE
 from journeyman.recipes.parts import FRONTIER
 
 HERE = Path(__file__).parent
-MICRO = (32, 64, 128, 256)
+MICRO = (8, 16, 32, 64, 128)
 SETTINGS = {"tasks": FRONTIER, "batch": 32, "siblings": 8, "lr": 2e-4, "max_tokens": 128, "held_out": 200, "seed": 0}
 
 

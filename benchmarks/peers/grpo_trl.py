@@ -21,6 +21,7 @@ from trl import GRPOConfig, GRPOTrainer
 from journeyman.evals import summarise
 from journeyman.evaluation import Exam, choose
 from journeyman.feedback import auto
+from journeyman.policies import decoder_policy
 from journeyman.policies.decoder_policy import Decoder
 from journeyman.tasks import load_tasks
 from journeyman.tasks.gym import entry_of
@@ -60,6 +61,7 @@ def config(settings: dict, out: str) -> GRPOConfig:
 
 def main(folder: str, threads: int, settings: dict) -> None:
     torch.set_num_threads(threads)
+    decoder_policy.keep_freed_memory = lambda: False  # TRL's process as TRL has it
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
     held_out = choose(load_tasks(settings["tasks"], split="heldout"), settings["held_out"])

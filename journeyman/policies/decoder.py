@@ -22,6 +22,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from journeyman.policies.compiled import RmsNorm, SwiGlu, fast
+from journeyman.policies.products import linear
+
 FAMILIES = ("llama", "qwen2", "qwen3")
 ROPES = ("default", "linear", "llama3")
 
@@ -122,12 +125,25 @@ _LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_positi
 class Linear(nn.Linear):
     """A linear layer that can say which dense matrix it applies (an adapted layer says base + adapter)."""
 
+    def forward(self, input: Tensor) -> Tensor:
+        return linear(input, self.weight, self.bias)
+
     def dense(self) -> Tensor:
         return self.weight
 
     def base(self) -> Linear:
         """The layer without its adapter."""
         return self
+
+
+def stacked(x: Tensor, *layers: Linear) -> Tensor:
+    """The outputs of layers with one input beside each other. On a CPU by one product, unless some are adapted: the stacked
+    weights are kept for the backward pass, which is too much on a GPU and gains nothing there."""
+    if x.device.type != "cpu" or any(layer.base() is not layer for layer in layers):
+        return torch.cat([layer(x) for layer in layers], dim=-1)
+    weights: list[Tensor] = [layer.weight for layer in layers]
+    biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
+    return linear(x, torch.cat(weights), torch.cat(biases) if biases else None)
 
 
 class RMSNorm(nn.Module):
@@ -137,7 +153,10 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.eps)
+        x = x.to(self.weight.dtype)
+        if (use := fast(x)) is not None:
+            return RmsNorm.apply(use, x, self.weight, self.eps)  # type: ignore[return-value]
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -160,15 +179,21 @@ class Attention(nn.Module):
         else:
             self.q_norm, self.k_norm = nn.Identity(), nn.Identity()
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        rows, time, _ = x.shape
-        q = self.q_norm(self.q_proj(x).view(rows, time, self.heads, self.head_dim)).transpose(1, 2)  # (B, H, T, hd)
-        k = self.k_norm(self.k_proj(x).view(rows, time, self.kv_heads, self.head_dim)).transpose(1, 2)
-        v = self.v_proj(x).view(rows, time, self.kv_heads, self.head_dim).transpose(1, 2)
-        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        with torch.autocast("cpu", enabled=False):  # where only products are bfloat16: its backward pass is twice as slow here
+    def _heads(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, T, D) -> q (B, H, T, hd), k and v (B, KV, T, hd)."""
+        qkv = stacked(x, self.q_proj, self.k_proj, self.v_proj).view(*x.shape[:2], self.heads + 2 * self.kv_heads, self.head_dim)
+        q, k, v = qkv.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
+        q, k = self.q_norm(q).transpose(1, 2), self.k_norm(k).transpose(1, 2)
+        return rotate(q, cos, sin), rotate(k, cos, sin), v.transpose(1, 2)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Causal attention: q (B, H, T, hd), k and v (B, KV, T, hd) -> (B, T, H * hd)."""
+        with torch.autocast("cpu", enabled=False):  # where only products are bfloat16, see docs/design.md
             y = F.scaled_dot_product_attention(q, k, v.to(q.dtype), is_causal=True, enable_gqa=self.heads != self.kv_heads)
-        return self.o_proj(y.transpose(1, 2).reshape(rows, time, self.heads * self.head_dim))
+        return y.transpose(1, 2).flatten(2)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        return self.o_proj(self.attend(*self._heads(x, cos, sin)))
 
 
 class MLP(nn.Module):
@@ -179,7 +204,11 @@ class MLP(nn.Module):
         self.down_proj = Linear(a.intermediate_size, a.hidden_size, bias=a.mlp_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate_up = stacked(x, self.gate_proj, self.up_proj)
+        if (use := fast(gate_up)) is not None:
+            return self.down_proj(SwiGlu.apply(use, gate_up.flatten(0, -2)).view(*x.shape[:-1], -1))
+        gate, up = gate_up.chunk(2, dim=-1)
+        return self.down_proj(F.silu(gate) * up)
 
 
 class Layer(nn.Module):
@@ -231,7 +260,7 @@ class CausalLM(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of final hidden states (..., D)."""
-        return F.linear(hidden, self.head)
+        return linear(hidden, self.head)
 
     def hidden(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """The final normalised hidden states, which ``logits`` reads."""

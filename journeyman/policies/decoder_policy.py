@@ -13,12 +13,14 @@ from transformers import PreTrainedTokenizerBase
 
 from journeyman.batch import Batch
 from journeyman.policies.adapter import Adapter, write_adapter
+from journeyman.policies.allocator import keep_freed_memory
 from journeyman.policies.chat import Chat
 from journeyman.policies.decoder import Architecture, CausalLM, Linear
 from journeyman.policies.engine import Engine
 from journeyman.policies.folder import end_ids, put_weights, read_model, read_tokenizer, write_model
 from journeyman.policies.fused import Fused
-from journeyman.policies.scoring import GIVES, forward, score_sequences
+from journeyman.policies.packed import pack, states, usable
+from journeyman.policies.scoring import GIVES, Read, forward, row_by_row, score_sequences
 from journeyman.policies.together import Together
 from journeyman.policies.token_policy import TokenPolicy
 from journeyman.protocols import Words
@@ -46,6 +48,7 @@ class Decoder(TokenPolicy):
         adapter: Adapter | None = None,
         max_rows: int = 256,
     ) -> None:
+        keep_freed_memory()
         engine = Engine(self.fused, chat, max_rows=max_rows)
         a = model.architecture
         super().__init__(name, chat, engine, Together(self._score), a.vocab_size, a.context)
@@ -118,7 +121,18 @@ class Decoder(TokenPolicy):
         """``logp`` and ``entropy`` (B, T) at trained positions, 0 elsewhere, under softmax(logits / batch.temperature);
         ``hidden`` (B, T, D), the states whose product with the head is the logits."""
         rows = len(batch.tokens) if torch.is_grad_enabled() else max(1, 16384 // batch.tokens.shape[1])
-        return forward(self.model.hidden, self.model.logits, self.vocab, batch, want, rows)
+        return forward(self._read(), self.model.logits, self.vocab, batch, want, rows)
+
+    def _read(self) -> Read:
+        use = usable(self.model)
+        if use is None:
+            return row_by_row(self.model.hidden)
+
+        def read(tokens: Tensor, train: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+            distinct, places, where = pack(tokens, train, lengths)
+            return states(self.model, use, distinct, places), where
+
+        return read
 
     def trained(self) -> Iterable[tuple[str, Tensor]]:
         """Names and tensors of the weights that train."""

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from journeyman.policies import kernels
 from journeyman.policies.decoder import CausalLM, Layer, Linear, RMSNorm, angles, rotate
+from journeyman.policies.products import add_product, linear, product
 from journeyman.policies.scoring import score_sequences
 
 
@@ -106,8 +107,7 @@ class Fused:
     def _heads(self, block: Block, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (N, D) -> q (N, H, hd), k (N, KV, hd), v (N, KV, hd)."""
         a = self.architecture
-        qkv = torch.mm(x, block.qkv) if block.qkv_bias is None else torch.addmm(block.qkv_bias, x, block.qkv)
-        qkv = qkv.view(len(x), a.heads + 2 * a.kv_heads, a.head_dim)
+        qkv = product(x, block.qkv, block.qkv_bias).view(len(x), a.heads + 2 * a.kv_heads, a.head_dim)
         qk = qkv[:, : a.heads + a.kv_heads]
         if block.head_norm is not None:
             qk = _rms(qk, block.head_norm, a.eps)
@@ -117,19 +117,14 @@ class Fused:
     def _finish(self, block: Block, h: Tensor, y: Tensor) -> Tensor:
         """Residual stream h (N, D) after attention output y (N, H * hd) and the MLP; h is overwritten."""
         a = self.architecture
-        h.addmm_(y, block.o)
-        if block.o_bias is not None:
-            h += block.o_bias
-        x = _rms(h, block.mlp_norm, a.eps)
-        gu = torch.mm(x, block.gate_up) if block.gate_up_bias is None else torch.addmm(block.gate_up_bias, x, block.gate_up)
-        h.addmm_(F.silu(gu[:, : a.intermediate_size]).mul_(gu[:, a.intermediate_size :]), block.down)
-        if block.down_bias is not None:
-            h += block.down_bias
-        return h
+        h = add_product(h, y, block.o, block.o_bias)
+        gu = product(_rms(h, block.mlp_norm, a.eps), block.gate_up, block.gate_up_bias)
+        gated = F.silu(gu[:, : a.intermediate_size]).mul_(gu[:, a.intermediate_size :])
+        return add_product(h, gated, block.down, block.down_bias)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of final hidden states (..., D)."""
-        return F.linear(hidden, self.head)
+        return linear(hidden, self.head)
 
     def prefill(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "layers 2 B KV T hd"]:
         """Keys and values of prompts padded on the right."""
@@ -209,16 +204,11 @@ class Fused:
         h = F.embedding(tokens, self.embed)
         for i, block in enumerate(self.blocks):
             x = fast.rms_norm(h, block.norm, a.eps)
-            qkv = torch.mm(x, block.qkv) if block.qkv_bias is None else torch.addmm(block.qkv_bias, x, block.qkv)
-            heads = qkv.view(len(h), a.heads + 2 * a.kv_heads, a.head_dim)
-            h.addmm_(fast.attend(heads, a.heads, block.head_norm, a.eps, tables, positions, cache[i]), block.o)
-            if block.o_bias is not None:
-                h += block.o_bias
-            x = fast.rms_norm(h, block.mlp_norm, a.eps)
-            gu = torch.mm(x, block.gate_up) if block.gate_up_bias is None else torch.addmm(block.gate_up_bias, x, block.gate_up)
-            h.addmm_(fast.swiglu(gu), block.down)
-            if block.down_bias is not None:
-                h += block.down_bias
+            heads = product(x, block.qkv, block.qkv_bias).view(len(h), a.heads + 2 * a.kv_heads, a.head_dim)
+            y = fast.attend(heads, a.heads, block.head_norm, a.eps, tables, positions, cache[i])
+            h = add_product(h, y, block.o, block.o_bias)
+            gate_up = product(fast.rms_norm(h, block.mlp_norm, a.eps), block.gate_up, block.gate_up_bias)
+            h = add_product(h, fast.swiglu(gate_up), block.down, block.down_bias)
         return self.logits(fast.rms_norm(h, self.norm, a.eps))
 
     @torch.inference_mode()

@@ -15,7 +15,7 @@ from journeyman.batch import Batch
 from journeyman.policies.chat import Chat
 from journeyman.policies.folder import end_ids, put_weights, read_config, read_tokenizer
 from journeyman.policies.hf_rounds import Rounds
-from journeyman.policies.scoring import GIVES, forward, score_sequences, wanted
+from journeyman.policies.scoring import GIVES, forward, row_by_row, score_sequences, wanted
 from journeyman.policies.together import Together
 from journeyman.policies.token_policy import TokenPolicy
 from journeyman.protocols import Words
@@ -89,7 +89,7 @@ class HF(TokenPolicy):
         rows = max(1, 4096 // batch.tokens.shape[1])
         out = {}
         if short - {"hidden"}:
-            out = forward(self._states, _same, self.vocab, batch, short - {"hidden"}, rows)
+            out = forward(row_by_row(self._states), _same, self.vocab, batch, short - {"hidden"}, rows)
         if "hidden" in short:
             parts = batch.tokens.split(rows)
             out["hidden"] = torch.cat(

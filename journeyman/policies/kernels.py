@@ -1,8 +1,9 @@
-"""Compiled kernels for decoding in float32 on a CPU: attention of one token a row, norms, the gate of the MLP, the draw.
+"""Compiled kernels for float32 on a CPU: attention of one token a row and the draw (sampling), norms, rotary heads, the gate of
+the MLP and log-probabilities, with their gradients (learning; ``compiled.py`` makes them differentiable).
 
 ``kernels.cpp`` is built once with the machine's own C++ compiler ($CXX, else c++) and kept in the user's cache folder under
 the hash of source, compiler and processor. Where there is no compiler, ``load`` returns None and says why in the log, and
-sampling takes the torch path, which gives the same numbers to float32 rounding. JOURNEYMAN_KERNELS=0 turns the kernels off.
+everything takes the torch path, which gives the same numbers to float32 rounding. JOURNEYMAN_KERNELS=0 turns the kernels off.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +32,24 @@ log = logging.getLogger(__name__)
 _pointer, _int, _float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
 
+class Places(NamedTuple):
+    """Where N tokens stand in a padded batch of B = ``rows`` times T = ``time``. A token stands in several places where rows begin
+    alike: token n at ``slots[offsets[n]:offsets[n + 1]]``, each row * T + column, ``first[n]`` being the first of them.
+    ``positions`` (N) are columns; ``full`` says that no place is left empty."""
+
+    rows: int
+    time: int
+    positions: Tensor
+    offsets: Tensor
+    slots: Tensor
+    first: Tensor
+    full: bool
+
+
+Norms = tuple[Tensor, Tensor] | None  # weights (hd) of queries and keys
+Angles = tuple[Tensor, Tensor]  # tables (at least T, hd) of cos and sin
+
+
 class Kernels:
     """The loaded library. Tensors are float32, contiguous where not said otherwise; positions and tokens int64."""
 
@@ -39,7 +60,19 @@ class Kernels:
         self._rms.argtypes = [_pointer, _int, _int, _pointer, _float, _pointer]
         self._swiglu.argtypes = [_pointer, _int, _int, _pointer]
         self._draw.argtypes = [_pointer, _int, _int, *[_pointer] * 4]
-        self._rms.restype = self._swiglu.restype = self._draw.restype = None
+        self._heads, self._heads_back = library.heads, library.heads_backward
+        self._rms_back, self._swiglu_back = library.rms_norm_backward, library.swiglu_backward
+        self._logp, self._logp_back = library.log_prob, library.log_prob_backward
+        of_heads = [_pointer, _int, *[_pointer] * 3, *[_int] * 4, _pointer, _pointer, _float, _pointer, _pointer]
+        self._heads.argtypes = [*of_heads, *[_pointer] * 3]
+        self._heads_back.argtypes = [*of_heads, *[_pointer] * 7]
+        self._rms_back.argtypes = [_pointer, _pointer, _int, _int, _pointer, _float, _pointer, _pointer]
+        self._swiglu_back.argtypes = [_pointer, _pointer, _int, _int, _pointer]
+        self._logp.argtypes = [_pointer, _int, _int, *[_pointer] * 5]
+        self._logp_back.argtypes = [_pointer, _int, _int, *[_pointer] * 7]
+        for function in vars(self).values():
+            function.restype = None
+        self._attend.restype = ctypes.c_int
 
     def attend(
         self,
@@ -87,6 +120,82 @@ class Kernels:
         )
         return token, logp
 
+    # ------------------------------------------------------------------------------------ learning
+
+    def rms_norm_backward(self, x: Tensor, dy: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+        """Gradients of x (N, D) and of the weight (D)."""
+        dx, dw = torch.empty_like(x), torch.zeros_like(weight)
+        self._rms_back(x.data_ptr(), dy.data_ptr(), *x.shape, weight.data_ptr(), eps, dx.data_ptr(), dw.data_ptr())
+        return dx, dw
+
+    def heads(
+        self,
+        qkv: Tensor,
+        places: Places,
+        heads: int,
+        norms: tuple[Tensor, Tensor] | None,
+        eps: float,
+        angles: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """qkv (N, H + 2 KV, hd) of N tokens -> q (B, H, T, hd), k and v (B, KV, T, hd) in their places, zero where no token is."""
+        kv = (qkv.shape[1] - heads) // 2
+        new = qkv.new_empty if places.full else qkv.new_zeros
+        q, k, v = (new(places.rows, n, places.time, qkv.shape[2]) for n in (heads, kv, kv))
+        self._heads(*self._of_heads(qkv, places, heads, norms, eps, angles), *(x.data_ptr() for x in (q, k, v)))
+        return q, k, v
+
+    def heads_backward(
+        self,
+        qkv: Tensor,
+        places: Places,
+        heads: int,
+        norms: Norms,
+        eps: float,
+        angles: Angles,
+        gradients: Sequence[Tensor],
+    ) -> tuple[Tensor, Norms]:
+        """Gradients of qkv and of the norms' weights, from those of q, k and v (of any strides but the last)."""
+        gradients = [g if g.stride(3) == 1 else g.contiguous() for g in gradients]
+        strides = torch.tensor([g.stride(i) for g in gradients for i in (0, 1, 2)])
+        dqkv = torch.empty_like(qkv)
+        dnorms = None if norms is None else (torch.zeros_like(norms[0]), torch.zeros_like(norms[1]))
+        outputs = (x.data_ptr() for x in (*gradients, strides, dqkv))
+        self._heads_back(*self._of_heads(qkv, places, heads, norms, eps, angles), *outputs, *_pointers(dnorms))
+        return dqkv, dnorms
+
+    def _of_heads(self, qkv: Tensor, at: Places, heads: int, norms: Norms, eps: float, angles: Angles) -> tuple[object, ...]:
+        every, size = qkv.shape[1:]
+        place = (at.offsets.data_ptr(), at.slots.data_ptr(), at.positions.data_ptr(), at.time)
+        return (
+            *(qkv.data_ptr(), len(qkv), *place, heads, (every - heads) // 2, size),
+            *(*_pointers(norms), eps, *(x.data_ptr() for x in angles)),
+        )
+
+    def swiglu_backward(self, gate_up: Tensor, dy: Tensor) -> Tensor:
+        """The gradient of gate_up (N, 2 I) from that of its output (N, I)."""
+        dx = torch.empty_like(gate_up)
+        self._swiglu_back(gate_up.data_ptr(), dy.data_ptr(), *dy.shape, dx.data_ptr())
+        return dx
+
+    def log_prob(self, logits: Tensor, tokens: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probability of each token (N), entropy (N) and log-normaliser (N) of softmax(logits (N, V) / temperature)."""
+        logp, entropy, normaliser = (logits.new_empty(len(logits)) for _ in range(3))
+        outputs = (x.data_ptr() for x in (logp, entropy, normaliser))
+        self._logp(logits.data_ptr(), *logits.shape, tokens.data_ptr(), temperature.data_ptr(), *outputs)
+        return logp, entropy, normaliser
+
+    def log_prob_backward(self, logits: Tensor, inputs: Sequence[Tensor], dlogp: Tensor, dentropy: Tensor | None) -> Tensor:
+        """The gradient of logits. ``inputs``: tokens, temperature, entropy and log-normaliser of ``log_prob``."""
+        dx = torch.empty_like(logits)
+        given = [x.data_ptr() for x in inputs]
+        spread = None if dentropy is None else dentropy.data_ptr()
+        self._logp_back(logits.data_ptr(), *logits.shape, *given, dlogp.data_ptr(), spread, dx.data_ptr())
+        return dx
+
+
+def _pointers(pair: Norms) -> tuple[int | None, int | None]:
+    return (None, None) if pair is None else (pair[0].data_ptr(), pair[1].data_ptr())
+
 
 def compiler() -> list[str] | None:
     """The command of the C++ compiler, or None where there is none."""
@@ -123,5 +232,5 @@ def load() -> Kernels | None:
         return Kernels(build(cache))
     except (OSError, subprocess.SubprocessError) as error:
         detail = getattr(error, "stderr", b"") or b""
-        log.warning("sampling without compiled kernels: %s %s", error, detail.decode(errors="replace")[-300:])
+        log.warning("going on without compiled kernels: %s %s", error, detail.decode(errors="replace")[-300:])
         return None

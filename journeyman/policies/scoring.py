@@ -8,8 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from journeyman.batch import Batch
+from journeyman.policies.compiled import log_prob
 from journeyman.protocols import Words, words
 
 GIVES = words("tokens", "forward.logp", "forward.entropy", "forward.hidden")
@@ -24,8 +26,22 @@ def wanted(want: Words) -> frozenset[str]:
     return short
 
 
+Read = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""tokens (B, T), train (B, T), lengths (B) -> hidden states (N, D), and which of them stands at each place (B, T)."""
+
+
+def row_by_row(hidden: Callable[[Tensor], Tensor]) -> Read:
+    """A model that goes over all places of (B, T) -> (B, T, D)."""
+
+    def read(tokens: Tensor, train: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        return hidden(tokens).flatten(0, 1), torch.arange(tokens.numel(), device=tokens.device).view(tokens.shape)
+
+    return read
+
+
 def score(
-    hidden: Float[Tensor, "B T D"],
+    states: Float[Tensor, "N D"],
+    where: Int[Tensor, "B T"],
     head: Callable[[Tensor], Tensor],
     vocab: int,
     tokens: Int[Tensor, "B T"],
@@ -33,43 +49,43 @@ def score(
     temperature: Float[Tensor, " B"],
     entropy: bool,
 ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"]]:
-    """logp[b, t] = log softmax(head(hidden[b, t - 1]) / temperature[b])[tokens[b, t]] and the entropy of that distribution
-    (nats), where ``at`` is true and t > 0; zero elsewhere. A temperature of 0 (greedy) counts as 1, as in a Trace."""
-    logp = hidden.new_zeros(tokens.shape, dtype=torch.float32)
+    """logp[b, t] = log softmax(head(states[where[b, t - 1]]) / temperature[b])[tokens[b, t]] and the entropy of that
+    distribution (nats), where ``at`` is true and t > 0; zero elsewhere. A temperature of 0 (greedy) counts as 1, as in a Trace.
+
+    Logits are made ``_LOGITS`` at a time. Where there is more than one such part and gradients are wanted, the logits of
+    a part are made again in the backward pass instead of kept."""
+    logp = states.new_zeros(tokens.shape, dtype=torch.float32)
     spread = torch.zeros_like(logp)
     row, time = at[:, 1:].nonzero(as_tuple=True)
     if not len(row):
-        return logp + 0 * hidden.sum(), spread + 0 * hidden.sum()  # zero, and still joined to the weights
+        return logp + 0 * states.sum(), spread + 0 * states.sum()  # zero, and still joined to the weights
     warm = torch.where(temperature > 0, temperature, 1.0)
-    found, spreads = [], []
-    for r, t in zip(*(x.split(max(1, _LOGITS // vocab)) for x in (row, time)), strict=True):
-        logits = head(hidden[r, t]).float() / warm[r, None]  # (N, V)
-        each = torch.log_softmax(logits, dim=-1)
-        found.append(each.gather(1, tokens[r, t + 1][:, None])[:, 0])
-        if entropy:
-            spreads.append(-(each.exp() * each).sum(-1))
-    where = (row, time + 1)
-    logp = logp.index_put(where, torch.cat(found))
-    return logp, spread.index_put(where, torch.cat(spreads)) if entropy else spread
+
+    def part(index: Tensor, target: Tensor, heat: Tensor) -> tuple[Tensor, Tensor]:
+        return log_prob(head(states[index]).float(), target, heat, entropy)
+
+    parts = [x.split(max(1, _LOGITS // vocab)) for x in (where[row, time], tokens[row, time + 1], warm[row])]
+    again = len(parts[0]) > 1 and torch.is_grad_enabled()
+    found = [checkpoint(part, *x, use_reentrant=False) if again else part(*x) for x in zip(*parts, strict=True)]
+    places = (row, time + 1)
+    logp = logp.index_put(places, torch.cat([x for x, _ in found]))
+    return logp, spread.index_put(places, torch.cat([x for _, x in found])) if entropy else spread
 
 
-def forward(
-    hidden: Callable[[Tensor], Tensor], head: Callable[[Tensor], Tensor], vocab: int, batch: Batch, want: Words, rows: int
-) -> dict[str, Tensor]:
+def forward(read: Read, head: Callable[[Tensor], Tensor], vocab: int, batch: Batch, want: Words, rows: int) -> dict[str, Tensor]:
     """The outputs wanted, ``rows`` rows at a time. Chunks are as wide as their longest row only."""
     short, out = wanted(want), {"logp": [], "entropy": [], "hidden": []}
     full = batch.tokens.shape[1]
     for lo in range(0, len(batch.tokens), rows):
         part = slice(lo, lo + rows)
         width = int(batch.lengths[part].max())
-        h = hidden(batch.tokens[part, :width])
-        logp, entropy = score(
-            h, head, vocab, batch.tokens[part, :width], batch.train[part, :width], batch.temperature[part], "entropy" in short
-        )
+        tokens, train = batch.tokens[part, :width], batch.train[part, :width]
+        states, where = read(tokens, train, batch.lengths[part])
+        logp, entropy = score(states, where, head, vocab, tokens, train, batch.temperature[part], "entropy" in short)
         out["logp"].append(F.pad(logp, (0, full - width)))
         out["entropy"].append(F.pad(entropy, (0, full - width)))
         if "hidden" in short:
-            out["hidden"].append(F.pad(h, (0, 0, 0, full - width)))
+            out["hidden"].append(F.pad(states[where], (0, 0, 0, full - width)))
     return {name: torch.cat(parts) for name, parts in out.items() if name in short}
 
 
@@ -95,7 +111,8 @@ def score_sequences(
         lengths = torch.tensor([len(sequences[i]) for i in part])
         at = torch.arange(longest)[None] < lengths[:, None]
         padded, at = padded.to(device), at.to(device)
-        logp, _ = score(hidden(padded), head, vocab, padded, at, torch.ones(take, device=device), entropy=False)
+        states, where = row_by_row(hidden)(padded, at, lengths)
+        logp, _ = score(states, where, head, vocab, padded, at, torch.ones(take, device=device), entropy=False)
         for index, row in zip(part, logp.tolist(), strict=True):
             results[index] = tuple(row[: len(sequences[index])])
     return [results[i] for i in range(len(sequences))]
