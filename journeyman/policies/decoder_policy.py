@@ -53,6 +53,9 @@ class Decoder(TokenPolicy):
         a = model.architecture
         super().__init__(name, chat, engine, Together(self._score), a.vocab_size, a.context)
         self.model, self.config, self.adapter, self.max_rows = model, dict(config), adapter, max_rows
+        self.int8 = False
+        """Draw samples with weights and activations rounded to int8 (an experiment, see benchmarks/int8.py). Traces then hold the
+        log-probabilities of that distribution: correct with ``truncated``, or learn verified answers only."""
         self._version = 0
         self._fused: Fused | None = None
         self._snapshot: Snapshot | None = None
@@ -102,7 +105,7 @@ class Decoder(TokenPolicy):
     def fused(self) -> Fused:
         """The weights to sample with now."""
         if self._fused is None or self._fused.version != self._version:
-            self._fused = Fused(self.model, self._version)
+            self._fused = Fused(self.model, self._version, self.int8)
         return self._fused
 
     def _score(self, items: Sequence[tuple[int, ...]]) -> list[tuple[float, ...]]:

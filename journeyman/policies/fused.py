@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from journeyman.policies import kernels
 from journeyman.policies.decoder import CausalLM, Layer, Linear, RMSNorm, angles, rotate
-from journeyman.policies.products import add_product, linear, product
+from journeyman.policies.products import Int8, add_product, int8, linear, product
 from journeyman.policies.scoring import score_sequences
 
 
@@ -25,15 +25,15 @@ class Block(NamedTuple):
     norm is multiplied into the matrix that follows it (and is None here); in 16 bits that would round."""
 
     norm: Tensor | None
-    qkv: Tensor
+    qkv: Tensor | Int8
     qkv_bias: Tensor | None
     head_norm: Tensor | None  # (H + KV, head_dim)
-    o: Tensor
+    o: Tensor | Int8
     o_bias: Tensor | None
     mlp_norm: Tensor | None
-    gate_up: Tensor
+    gate_up: Tensor | Int8
     gate_up_bias: Tensor | None
-    down: Tensor
+    down: Tensor | Int8
     down_bias: Tensor | None
 
 
@@ -84,7 +84,7 @@ class Fused:
     """Weights of one version, for prompts (``prefill``) and for one token a row (``step``)."""
 
     @torch.no_grad()
-    def __init__(self, model: CausalLM, version: int) -> None:
+    def __init__(self, model: CausalLM, version: int, quantised: bool = False) -> None:
         self.version = version
         self.architecture = model.architecture
         self.embed = model.model.embed_tokens.weight.detach().clone()
@@ -96,6 +96,13 @@ class Fused:
         compilable = self.embed.dtype == torch.float32 and self.embed.device.type == "cpu"
         self.kernels = kernels.load() if compilable and self.architecture.head_dim in kernels.HEAD_DIMS else None
         "What ``step`` and the draw use where it is not None."
+        self._head: Int8 | None = None
+        if quantised:
+            if self.kernels is None:
+                raise ValueError("sampling in int8 needs a float32 model on a CPU and a C++ compiler; leave int8 out")
+            matrices = ("qkv", "o", "gate_up", "down")
+            self.blocks = [b._replace(**{name: int8(getattr(b, name)) for name in matrices}) for b in self.blocks]
+            self._head = int8(self.head.t().contiguous())
 
     def angles(self, upto: int) -> tuple[Tensor, Tensor]:
         """Tables (at least upto, head_dim) of cos and sin."""
@@ -124,6 +131,8 @@ class Fused:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of final hidden states (..., D)."""
+        if self._head is not None:
+            return product(hidden.flatten(0, -2), self._head).view(*hidden.shape[:-1], -1)
         return linear(hidden, self.head)
 
     def prefill(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "layers 2 B KV T hd"]:

@@ -380,4 +380,36 @@ void log_prob_backward(const float* logits, int64_t rows, int64_t n, const int64
     }
 }
 
+// Rows of x as whole numbers of -127 to 127 times a scale each.
+void quantise(const float* x, int64_t rows, int64_t n, std::int8_t* y, float* scale) {
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; ++r) {
+        const float* from = x + r * n;
+        float most = 0.0f;
+#pragma omp simd reduction(max : most)
+        for (int64_t i = 0; i < n; ++i) most = std::max(most, std::fabs(from[i]));
+        const float unit = most > 0.0f ? most / 127.0f : 1.0f, inverse = 1.0f / unit;
+        scale[r] = unit;
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) y[r * n + i] = static_cast<std::int8_t>(std::nearbyint(from[i] * inverse));
+    }
+}
+
+// y (rows, n) = (add ? y : 0) + x * row * column, of whole numbers x.
+void rescale(const std::int32_t* x, int64_t rows, int64_t n, const float* row, const float* column, int64_t add, float* y) {
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; ++r) {
+        const float unit = row[r];
+        float* to = y + r * n;
+        const std::int32_t* from = x + r * n;
+        if (add) {
+#pragma omp simd
+            for (int64_t i = 0; i < n; ++i) to[i] += static_cast<float>(from[i]) * unit * column[i];
+        } else {
+#pragma omp simd
+            for (int64_t i = 0; i < n; ++i) to[i] = static_cast<float>(from[i]) * unit * column[i];
+        }
+    }
+}
+
 }  // extern "C"

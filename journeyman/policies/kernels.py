@@ -70,6 +70,9 @@ class Kernels:
         self._swiglu_back.argtypes = [_pointer, _pointer, _int, _int, _pointer]
         self._logp.argtypes = [_pointer, _int, _int, *[_pointer] * 5]
         self._logp_back.argtypes = [_pointer, _int, _int, *[_pointer] * 7]
+        self._quantise, self._rescale = library.quantise, library.rescale
+        self._quantise.argtypes = [_pointer, _int, _int, _pointer, _pointer]
+        self._rescale.argtypes = [_pointer, _int, _int, _pointer, _pointer, _int, _pointer]
         for function in vars(self).values():
             function.restype = None
         self._attend.restype = ctypes.c_int
@@ -119,6 +122,18 @@ class Kernels:
             *(logits.data_ptr(), *logits.shape, u.data_ptr(), temperature.data_ptr(), token.data_ptr(), logp.data_ptr()),
         )
         return token, logp
+
+    def quantise(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x (N, D) as int8 times a scale a row (N)."""
+        y, scale = torch.empty(x.shape, dtype=torch.int8), torch.empty(len(x))
+        self._quantise(x.data_ptr(), *x.shape, y.data_ptr(), scale.data_ptr())
+        return y, scale
+
+    def rescale(self, x: Tensor, row: Tensor, column: Tensor, to: Tensor | None = None) -> Tensor:
+        """x (N, D, int32) * row (N) * column (D), added to ``to`` where it is given."""
+        y = torch.empty(x.shape) if to is None else to
+        self._rescale(x.data_ptr(), *x.shape, row.data_ptr(), column.data_ptr(), to is not None, y.data_ptr())
+        return y
 
     # ------------------------------------------------------------------------------------ learning
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from journeyman.policies import kernels
 
 LARGE, LARGE_SUM = 5_000_000, 30_000_000  # multiplications from which oneDNN is ahead, without and with a sum to add to
 
@@ -66,15 +68,46 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _Linear.apply(flat, weight, bias).view(*x.shape[:-1], len(weight))  # type: ignore[union-attr]
 
 
-def product(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+class Int8(NamedTuple):
+    """A matrix (in, out) as whole numbers of -127 to 127 times a scale a column (out)."""
+
+    whole: Tensor
+    scale: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.whole.shape
+
+
+def int8(matrix: Tensor) -> Int8:
+    """The nearest such matrix; its product with rows quantised in the same way is exact in 32-bit whole numbers."""
+    scale = matrix.abs().amax(0).div_(127).clamp_min_(1e-12)
+    return Int8((matrix / scale).round_().to(torch.int8), scale)
+
+
+def _int8_product(x: Tensor, matrix: Int8, to: Tensor | None = None) -> Tensor:
+    use = kernels.load()
+    assert use is not None, "int8 sampling needs the compiled kernels"
+    whole, row = use.quantise(x)
+    found = torch._int_mm(whole, matrix.whole)  # type: ignore[attr-defined]
+    return use.rescale(found, row, matrix.scale, to)
+
+
+def product(x: Tensor, matrix: Tensor | Int8, bias: Tensor | None = None) -> Tensor:
     """x (N, in) @ matrix (in, out) + bias, without gradients."""
+    if isinstance(matrix, Int8):
+        y = _int8_product(x, matrix)
+        return y if bias is None else y.add_(bias)
     if _by_onednn(x, matrix.shape[1]):
         return _onednn(x, matrix.t(), bias)
     return torch.mm(x, matrix) if bias is None else torch.addmm(bias, x, matrix)
 
 
-def add_product(h: Tensor, x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+def add_product(h: Tensor, x: Tensor, matrix: Tensor | Int8, bias: Tensor | None = None) -> Tensor:
     """h (N, out) + x (N, in) @ matrix (in, out) + bias, without gradients; h may be overwritten."""
+    if isinstance(matrix, Int8):
+        h = _int8_product(x, matrix, h)
+        return h if bias is None else h.add_(bias)
     if _by_onednn(x, matrix.shape[1], LARGE_SUM):
         return torch.ops.mkldnn._linear_pointwise.binary(x, h, matrix.t(), bias, "add")
     h.addmm_(x, matrix)

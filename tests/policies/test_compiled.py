@@ -1,5 +1,6 @@
 """The compiled kernels for learning, the packed forward pass and the choice of products: same numbers as torch, gradients too."""
 
+import asyncio
 import platform
 import random
 import subprocess
@@ -14,7 +15,7 @@ from journeyman.policies import compiled, decoder, decoder_policy, kernels, pack
 from journeyman.policies.decoder import Architecture, CausalLM
 from journeyman.policies.load import BASE, load_policy
 from journeyman.protocols import words
-from journeyman.types import Lesson
+from journeyman.types import Lesson, Sampling
 
 needs_compiler = pytest.mark.skipif(kernels.compiler() is None, reason="no C++ compiler on this machine")
 pytestmark = needs_compiler
@@ -212,6 +213,40 @@ def test_products_of_either_library(bias, monkeypatch):
     monkeypatch.setattr(products, "onednn_is_ahead", lambda: True)
     with torch.autocast("cpu", torch.bfloat16):
         assert products.linear(x, w).dtype == torch.bfloat16
+
+
+def test_int8_products_are_near_and_exact_in_whole_numbers():
+    x, w, b, h = torch.randn(40, 160), torch.randn(160, 320) / 12, torch.randn(320), torch.randn(40, 320)
+    x[3] = 0
+    matrix = products.int8(w)
+    near = products.product(x, matrix, b)
+    assert (near - (x @ w + b)).abs().max() < 0.05  # of values near 1
+    use = kernels.load()
+    assert use is not None
+    whole, row = use.quantise(x)
+    assert int(whole.abs().max()) == 127
+    exactly = (whole.double() @ matrix.whole.double()) * row[:, None] * matrix.scale + b
+    assert torch.allclose(near.double(), exactly, atol=1e-5)
+    assert torch.allclose(products.add_product(h.clone(), x, matrix, b), h + near, atol=1e-5)
+
+
+def test_sampling_in_int8_is_near_and_tells_its_own_log_probabilities():
+    policy = load_policy(BASE, device="cpu")
+    assert isinstance(policy, decoder_policy.Decoder)
+    policy.int8 = True
+    prompts = [tuple(range(4, 24 + i)) for i in range(8)]
+
+    async def draw():
+        return await asyncio.gather(*(policy.engine.sample(p, Sampling(60), i) for i, p in enumerate(prompts)))
+
+    drawn = asyncio.run(draw())
+    exact = policy._score([p + tuple(d.tokens) for p, d in zip(prompts, drawn, strict=True)])  # in float32
+    apart = [abs(a - b) for p, d, e in zip(prompts, drawn, exact, strict=True) for a, b in zip(e[len(p) :], d.logp, strict=True)]
+    assert 1e-5 < sum(apart) / len(apart) < 0.05
+    own = policy.fused().score([p + tuple(d.tokens) for p, d in zip(prompts, drawn, strict=True)])
+    apart = [abs(a - b) for p, d, e in zip(prompts, drawn, own, strict=True) for a, b in zip(e[len(p) :], d.logp, strict=True)]
+    assert sum(apart) / len(apart) < 0.02  # activations are rounded row by row: a prompt read in one go rounds as token by token
+    assert not policy.frozen().int8
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="not glibc")
