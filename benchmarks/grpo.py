@@ -5,8 +5,10 @@
 
 Same model folder, tasks, loss, learning rate, batch (32 tasks x 8 samples) and sampling. Each library runs in a process of
 its own and keeps its state; steps are taken in turn (A B C, A B C ...), so that other load on the machine falls on all.
-``journeyman_full`` learns from rows without advantage too (a whole group right or wrong), as TRL does: beside ``trl`` it
-is the same work done faster; ``journeyman`` leaves them out. ``trl`` is TRL with its micro-batch chosen by measurement,
+``journeyman`` leaves rows without advantage out (a whole group right or wrong) and goes through the prompt that siblings share
+once; ``journeyman_rows`` learns from all rows; ``journeyman_full`` learns from all rows and goes through each prompt with each:
+beside ``trl`` it is the same update done faster. Models with random weights get no reward, so that they are measured without the
+first. ``trl`` is TRL with its micro-batch chosen by measurement,
 without bfloat16 and gradient checkpointing, which are slower on a processor; ``trl_shipped`` is TRL with its defaults. In
 ``accuracy`` the clock runs in steps only, not in exams.
 """
@@ -71,7 +73,7 @@ def best_micro(folder: Path, threads: int, settings: dict) -> int:
     """The micro-batch with which TRL is fastest: the second step of each."""
     seconds = {}
     for micro in MICRO:
-        worker = Worker("trl", folder, threads, {**settings, "micro": micro, "shipped": False})
+        worker = Worker("trl", folder, threads, {**settings, "micro": micro, "variant": "trl"})
         worker.ask("step")
         seconds[micro] = worker.ask("step")["seconds"]
         worker.close()
@@ -82,12 +84,12 @@ def best_micro(folder: Path, threads: int, settings: dict) -> int:
 def workers(folder: Path, args: argparse.Namespace, settings: dict, names: list[str]) -> list[Worker]:
     threads = args.threads
     micro = args.micro or best_micro(folder, threads, settings)
-    variants = {n: {"shipped": n == "trl_shipped", "full": n == "journeyman_full"} for n in names}
-    return [Worker(n, folder, threads, {**settings, "micro": micro, **variants[n]}) for n in names]
+    return [Worker(n, folder, threads, {**settings, "micro": micro, "variant": n}) for n in names]
 
 
 def step(folder: Path, size: str, args: argparse.Namespace) -> list[dict]:
-    running = workers(folder, args, SETTINGS, ["journeyman", "journeyman_full", "trl", "trl_shipped"])
+    names = ["journeyman"] * (size == "base") + ["journeyman_rows", "journeyman_full", "trl", "trl_shipped"]
+    running = workers(folder, args, SETTINGS, names)
     taken: dict[str, list[dict]] = {w.name: [] for w in running}
     for turn in range(args.repeats + 1):
         for w in running:
@@ -97,7 +99,7 @@ def step(folder: Path, size: str, args: argparse.Namespace) -> list[dict]:
                 print(f"{size} {w.name}: {found['seconds']:.2f} s, {found['tokens']} tokens sampled", flush=True)
     for w in running:
         w.close()
-    ours = statistics.median(x["seconds"] for x in taken["journeyman"])
+    ours = statistics.median(x["seconds"] for x in taken[names[0]])
     return [
         {
             "size": size,

@@ -85,8 +85,10 @@ def measure(size: str, names: list[str], python: dict[str, str], args: argparse.
     for work in (workloads(vocab)[name] for name in args.workloads):
         best = {w.name: 256 for w in workers}
         for w in workers:
-            if w.name == "transformers":
-                best[w.name] = max(BATCHES, key=lambda batch, w=w, work=work: w.rate(work, batch))
+            if w.name == "transformers" and len(args.batches) == 1:
+                best[w.name] = args.batches[0]
+            elif w.name == "transformers":
+                best[w.name] = max(args.batches, key=lambda batch, w=w, work=work: w.rate(work, batch))
         rates: dict[str, list[float]] = {w.name: [] for w in workers}
         for turn in range(args.repeats + 1):
             for w in workers:
@@ -109,6 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=["base", "25M"], choices=["base", "25M", "135M"])
     parser.add_argument("--libraries", nargs="+", default=["transformers", "vllm"], choices=["transformers", "vllm"])
+    parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, help="batch sizes that transformers may choose from")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--workloads", nargs="+", default=["short", "siblings", "distinct", "mixed"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

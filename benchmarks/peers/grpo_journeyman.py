@@ -12,6 +12,7 @@ from journeyman.evaluation import Exam, choose
 from journeyman.feedback import auto
 from journeyman.learners import Gradient
 from journeyman.loop import train
+from journeyman.policies import decoder_policy
 from journeyman.recipes import grpo
 from journeyman.tasks import load_tasks
 from journeyman.types import Sampling
@@ -23,7 +24,9 @@ def main(folder: str, threads: int, settings: dict) -> None:
     exam = Exam(held_out, auto(), k=4, sampling=Sampling(settings["max_tokens"], 1.0))
     names = ("tasks", "batch", "siblings", "lr", "max_tokens", "seed")
     run = grpo(policy=folder, steps=10**9, **{name: settings[name] for name in names})
-    if settings.get("full"):
+    if settings["variant"] == "journeyman_full":
+        decoder_policy.usable = lambda model: None
+    if settings["variant"] in ("journeyman_full", "journeyman_rows"):
         Gradient.teaches = lambda self, lesson: any(lesson.train)  # type: ignore[method-assign]
     started = 0.0
 

@@ -29,10 +29,11 @@ from journeyman.types import Sampling
 
 
 def config(settings: dict, out: str) -> GRPOConfig:
-    """GRPO as journeyman's recipe has it. ``shipped``: TRL's own defaults for batch, precision and checkpointing."""
+    """GRPO as journeyman's recipe has it. ``trl_shipped``: TRL's own defaults for batch, precision and checkpointing."""
     every = settings["batch"] * settings["siblings"]
-    micro = 8 if settings["shipped"] else settings["micro"]
-    tuned = {} if settings["shipped"] else {"bf16": False, "gradient_checkpointing": False}
+    shipped = settings["variant"] == "trl_shipped"
+    micro = 8 if shipped else settings["micro"]
+    tuned = {} if shipped else {"bf16": False, "gradient_checkpointing": False}
     return GRPOConfig(
         output_dir=out,
         use_cpu=True,

@@ -11,12 +11,18 @@ from journeyman.credit.length_cycle import length_cycle, within
 from journeyman.credit.on_sampled import on_sampled
 from journeyman.credit.overlong import overlong
 from journeyman.credit.pairs import labelled, pairs
+from journeyman.credit.process_consistent import process_consistent
 from journeyman.credit.ramp import ramp
+from journeyman.credit.self_explained import self_explained
+from journeyman.credit.span_returns import span_returns
 from journeyman.credit.step_pairs import step_pairs
+from journeyman.credit.step_penalised import step_penalised
 from journeyman.credit.summed_views import summed_views
 from journeyman.credit.token_average import token_zscore, with_heat
+from journeyman.credit.turn_decayed import turn_decayed
 from journeyman.credit.win_rate import win_rate
 from journeyman.credit.with_demonstration import with_demonstration
+from journeyman.credit.with_refinement import with_refinement
 
 __all__ = [
     "batch_whitened",
@@ -36,12 +42,18 @@ __all__ = [
     "on_sampled",
     "overlong",
     "pairs",
+    "process_consistent",
     "ramp",
+    "self_explained",
+    "span_returns",
     "step_pairs",
+    "step_penalised",
     "summed_views",
     "token_zscore",
+    "turn_decayed",
     "win_rate",
     "with_demonstration",
     "with_heat",
+    "with_refinement",
     "within",
 ]

@@ -8,5 +8,6 @@ from journeyman.feedback.from_file import from_file
 from journeyman.feedback.gym import gym
 from journeyman.feedback.math_equal import math_equal
 from journeyman.feedback.shuffled import shuffled
+from journeyman.feedback.step_checked import step_checked
 
-__all__ = ["auto", "each", "exact", "from_file", "gym", "math_equal", "shuffled"]
+__all__ = ["auto", "each", "exact", "from_file", "gym", "math_equal", "shuffled", "step_checked"]

@@ -11,6 +11,7 @@ from journeyman.objectives.drift import drift_penalty
 from journeyman.objectives.entropy import entropy_bonus
 from journeyman.objectives.entropy_clip import entropy_clip
 from journeyman.objectives.implicit_negative import implicit_negative
+from journeyman.objectives.importance_kl import importance_kl
 from journeyman.objectives.ipo import ipo
 from journeyman.objectives.kl import k1, k2, k3, kl_penalty
 from journeyman.objectives.kto import kto
@@ -35,6 +36,7 @@ __all__ = [
     "entropy_clip",
     "fixed_length",
     "implicit_negative",
+    "importance_kl",
     "ipo",
     "k1",
     "k2",

@@ -52,32 +52,86 @@ inline void turned(const float* x, const float* w, float eps, const float* cos, 
     }
 }
 
-template <int D>
-inline float dot(const float* a, const float* b) {
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int i = 0; i < D; ++i) sum += a[i] * b[i];
-    return sum;
+typedef float Lanes __attribute__((vector_size(64)));
+typedef float Memory __attribute__((vector_size(64), aligned(4), may_alias));  // the same, anywhere in memory
+
+inline Lanes load(const float* x) { return *reinterpret_cast<const Memory*>(x); }
+
+// The sums of 16 vectors, in their order: each step adds halves of two and puts them side by side.
+inline Lanes sums_of(const Lanes* x) {
+#define ADDED(a, b, low, high) (__builtin_shufflevector(a, b, low) + __builtin_shufflevector(a, b, high))
+#define LOW8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define HIGH8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+#define LOW4 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27
+#define HIGH4 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31
+#define LOW2 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29
+#define HIGH2 2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31
+#define LOW1 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define HIGH1 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+    Lanes a[8], b[4], c[2];
+    for (int i = 0; i < 8; ++i) a[i] = ADDED(x[2 * i], x[2 * i + 1], LOW8, HIGH8);
+    for (int i = 0; i < 4; ++i) b[i] = ADDED(a[2 * i], a[2 * i + 1], LOW4, HIGH4);
+    for (int i = 0; i < 2; ++i) c[i] = ADDED(b[2 * i], b[2 * i + 1], LOW2, HIGH2);
+    return ADDED(c[0], c[1], LOW1, HIGH1);
 }
 
-// One query head over `count` columns of keys and values: y = softmax(q k / sqrt(D)) v.
-template <int D>
-inline void attend_head(const float* q, const float* keys, const float* values, int64_t count, float* score, float* y) {
+// G query heads (G, D) over `count` columns of the keys and values that they share: y = softmax(q k / sqrt(D)) v. score holds
+// G rows of `count` rounded up to 16.
+template <int D, int G>
+inline void attend_heads(const float* q, const float* keys, const float* values, int64_t count, float* score, float* y) {
+    constexpr int parts = D / 16;
+    const int64_t wide = (count + 15) / 16 * 16;
     const float scale = 1.0f / std::sqrt(static_cast<float>(D));
-    float most = -INFINITY, total = 0.0f;
-    for (int64_t c = 0; c < count; ++c) {
-        score[c] = scale * dot<D>(q, keys + c * D);
-        most = std::max(most, score[c]);
+    for (int64_t from = 0; from < count; from += 16)
+        for (int g = 0; g < G; ++g) {
+            Lanes product[16];
+            for (int c = 0; c < 16; ++c) {
+                const float* key = keys + std::min<int64_t>(from + c, count - 1) * D;
+                product[c] = load(q + g * D) * load(key);
+                for (int i = 1; i < parts; ++i) product[c] += load(q + g * D + 16 * i) * load(key + 16 * i);
+            }
+            *reinterpret_cast<Memory*>(score + g * wide + from) = sums_of(product) * scale;
+        }
+    float total[G];
+    for (int g = 0; g < G; ++g) {
+        float *own = score + g * wide, most = -INFINITY, sum = 0.0f;
+#pragma omp simd reduction(max : most)
+        for (int64_t c = 0; c < count; ++c) most = std::max(most, own[c]);
+#pragma omp simd reduction(+ : sum)
+        for (int64_t c = 0; c < count; ++c) {
+            own[c] = exp_neg(own[c] - most);
+            sum += own[c];
+        }
+        total[g] = sum;
     }
-#pragma omp simd reduction(+ : total)
-    for (int64_t c = 0; c < count; ++c) {
-        score[c] = exp_neg(score[c] - most);
-        total += score[c];
-    }
-    float sum[D] = {};
+    constexpr int sets = G * parts <= 8 ? 2 : 1;  // of accumulators, so that additions need not wait for each other
+    Lanes sum[sets][G][parts] = {};
     for (int64_t c = 0; c < count; ++c)
-        for (int i = 0; i < D; ++i) sum[i] += score[c] * values[c * D + i];
-    for (int i = 0; i < D; ++i) y[i] = sum[i] / total;
+        for (int i = 0; i < parts; ++i) {
+            const Lanes value = load(values + c * D + 16 * i);
+            for (int g = 0; g < G; ++g) sum[c % sets][g][i] += score[g * wide + c] * value;
+        }
+    for (int g = 0; g < G; ++g)
+        for (int i = 0; i < parts; ++i) {
+            for (int s = 1; s < sets; ++s) sum[0][g][i] += sum[s][g][i];
+            *reinterpret_cast<Memory*>(y + g * D + 16 * i) = sum[0][g][i] / total[g];
+        }
+}
+
+// `heads` query heads over one key head, as many at a time as registers hold.
+template <int D>
+inline void attend_group(const float* q, int64_t heads, const float* keys, const float* values, int64_t count, float* score, float* y) {
+    constexpr int64_t most = D <= 64 ? 4 : 2;
+    for (int64_t h = 0; h < heads;) {
+        const int64_t now = std::min(heads - h, most);
+        const float* from = q + h * D;
+        float* to = y + h * D;
+        if (now == 1) attend_heads<D, 1>(from, keys, values, count, score, to);
+        if (now == 2) attend_heads<D, 2>(from, keys, values, count, score, to);
+        if (now == 3) attend_heads<D, 3>(from, keys, values, count, score, to);
+        if (now == 4) attend_heads<D, 4>(from, keys, values, count, score, to);
+        h += now;
+    }
 }
 
 template <int D>
@@ -88,7 +142,7 @@ void attend_rows(const float* qkv, int64_t rows, int64_t heads, int64_t kv_heads
     const int64_t longest = 1 + *std::max_element(position, position + rows);
 #pragma omp parallel
     {
-        std::vector<float> score(longest);
+        std::vector<float> score(4 * (longest + 15)), q(group * D);
 #pragma omp for schedule(dynamic, 8)
         for (int64_t r = 0; r < rows; ++r) {
             const float* x = qkv + r * width;
@@ -99,11 +153,10 @@ void attend_rows(const float* qkv, int64_t rows, int64_t heads, int64_t kv_heads
                 float* v = values + r * row_stride + g * head_stride;
                 turned<D>(x + (heads + g) * D, norm ? norm + (heads + g) * D : nullptr, eps, c, s, k + at * D);
                 std::memcpy(v + at * D, x + (heads + kv_heads + g) * D, D * sizeof(float));
-                for (int64_t h = g * group; h < (g + 1) * group; ++h) {
-                    float q[D];
-                    turned<D>(x + h * D, norm ? norm + h * D : nullptr, eps, c, s, q);
-                    attend_head<D>(q, k + first * D, v + first * D, position[r] + 1, score.data(), y + (r * heads + h) * D);
-                }
+                for (int64_t h = g * group; h < (g + 1) * group; ++h)
+                    turned<D>(x + h * D, norm ? norm + h * D : nullptr, eps, c, s, q.data() + (h - g * group) * D);
+                float* to = y + (r * heads + g * group) * D;
+                attend_group<D>(q.data(), group, k + first * D, v + first * D, position[r] + 1, score.data(), to);
             }
         }
     }

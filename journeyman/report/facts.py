@@ -60,9 +60,10 @@ class Facts:
         if self.before:
             found[0] = self.before["overall"]["pass_1"]
         for step, known in self.metrics.items():
-            if "eval/accuracy" in known:
-                names = {"mean": "eval/accuracy", "low": "eval/accuracy/low", "high": "eval/accuracy/high"}
-                found[step] = {key: known.get(name, math.nan) for key, name in names.items()}
+            names = {"mean": "eval/accuracy", "low": "eval/accuracy/low", "high": "eval/accuracy/high"}
+            estimate = {key: known.get(name, math.nan) for key, name in names.items()}
+            if all(map(math.isfinite, estimate.values())):
+                found[step] = estimate
         if self.after:
             found[max((s.step for s in self.steps), default=0)] = self.after["overall"]["pass_1"]
         return sorted(found.items())
@@ -75,6 +76,11 @@ class Facts:
     def total(self, name: str) -> float:
         """A metric's sum over the ended steps."""
         return sum(self.series(name)[1])
+
+    @property
+    def wall(self) -> float:
+        """Seconds between start and end of the ended steps, evaluations and checkpoints between them included."""
+        return sum(step.ended - step.started for step in self.steps if step.ended is not None)
 
 
 def gather(folder: str | os.PathLike[str]) -> Facts:

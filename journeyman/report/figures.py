@@ -8,15 +8,22 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
+from journeyman.report.change import difference, direction, told
 from journeyman.report.facts import Facts, Json
+from journeyman.report.words import count, duration, number, pct, short_label
 
 FEW = 40  # points that are drawn with a marker each
+MANY = 8  # rows of a figure that stand close and take the whole width where there are more
 
 
 def figures(facts: Facts) -> list[Json]:
     """The figures for which the run has data: id, title, note, plotly data and layout."""
-    drawn = [learning(facts), experts(facts), passes(facts), cells(facts), *curves(facts), tokens(facts), seconds(facts)]
-    return [figure for figure in drawn if figure is not None]
+    drawn = [learning(facts), experts(facts), passes(facts), cells(facts), gaps(facts), *curves(facts)]
+    drawn += [tokens(facts), seconds(facts)]
+    found = [figure for figure in drawn if figure is not None]
+    for one in found:
+        one["title"] = one["title"].replace(" %", "\N{NO-BREAK SPACE}%")  # a line never begins with the sign
+    return found
 
 
 def figure(
@@ -34,6 +41,9 @@ def figure(
         "xaxis": {**axis, "title": {"text": x}, "showgrid": False, "ticks": "outside", "tickcolor": "@line"},
         "yaxis": {**axis, "title": {"text": y}},
     }
+    steps = [at for trace in data for at in trace["x"]] if x == "step" else []
+    if steps and max(steps) - min(steps) <= 12:
+        style["xaxis"]["dtick"] = 1  # there is no step 1.5
     for key, value in layout.items():
         style[key] = {**style[key], **value} if isinstance(value, dict) and key in style else value
     return {"id": id, "title": title, "note": note, "data": data, "layout": style}
@@ -52,15 +62,19 @@ def learning(facts: Facts) -> Json | None:
     if not data:
         return None
     if len(points) > 1:
-        first, final = points[0][1]["mean"], points[-1][1]["mean"]
-        title = f"Held-out accuracy {went(first, final)} from {pct(first)} to {pct(final)}"
+        (start, first), (stop, final) = points[0], points[-1]
+        change = facts.change if facts.after and facts.change else difference(final, first)
+        places = "before" if start == 0 else f"after step {start}", "after" if facts.after else f"after step {stop}"
+        title = told("Held-out accuracy", change, pct(first["mean"]), pct(final["mean"]), places)
     elif len(found) > 1:
-        first, final = found[0].policy.mean, found[-1].policy.mean
-        title = f"Accuracy as sampled {went(first, final)} from {pct(first)} to {pct(final)}"
+        first, final = found[0], found[-1]
+        change = difference(vars(final.policy), vars(first.policy))
+        places = f"in step {first.step}", f"in step {final.step}"
+        title = told("Accuracy as sampled", change, pct(first.policy.mean), pct(final.policy.mean), places)
     else:
         title = f"Held-out accuracy before training is {pct(points[0][1]['mean'])}" if points else "One step so far"
     note = "Bands and bars: 95 % intervals, clustered by task. Training tasks differ from step to step; held-out tasks stay."
-    return figure("learning", title, note, data, "correct (%)")
+    return figure("learning", title, note, data, "correct (%)", yaxis={"rangemode": "tozero"})
 
 
 def experts(facts: Facts) -> Json | None:
@@ -82,7 +96,7 @@ def experts(facts: Facts) -> Json | None:
         "hoverinfo": "skip",
         "showlegend": False,
     }
-    data = [between, *banded(x, expert, "expert", f"expert: best of {most}"), *banded(x, policy, "policy", "one attempt")]
+    data = [between, *banded(x, expert, "expert", f"expert: best of {most}"), *banded(x, policy, "policy", one_attempt(facts))]
     gap: Json = {"x": x, "y": gaps, "name": "gap", "mode": "lines", "line": {"width": 0}, "showlegend": False}
     data.append({**gap, "hovertemplate": "%{y:.1f} points<extra>gap</extra>"})
     if len(found) > 1:
@@ -92,6 +106,29 @@ def experts(facts: Facts) -> Json | None:
     note = "The distillation gap, shaded, is what the next rounds can still teach: the share of tasks that some sibling solved, "
     note += "less the share of attempts that are right."
     return figure("expert", title, note, data, "correct (%)", yaxis={"rangemode": "tozero"})
+
+
+def one_attempt(facts: Facts) -> str:
+    """What one attempt of training is: the policy alone, or a strategy over it."""
+    strategy = facts.arguments.get("strategy", "sample")
+    return "policy: one attempt" if strategy in ("sample", "sample()") else f"one attempt of {short_label(str(strategy))}"
+
+
+def gaps(facts: Facts) -> Json | None:
+    """The distillation gap of each step by itself, with its interval."""
+    found = facts.rounds
+    if not found or max(r.siblings for r in found) < 2:
+        return None
+    first, final = vars(found[0].gap), vars(found[-1].gap)
+    if len(found) > 1:
+        places = f"in step {found[0].step}", f"in step {found[-1].step}"
+        start, stop = (f"{100 * e['mean']:.1f} points" for e in (first, final))
+        title = told("Distillation gap", difference(final, first), start, stop, places)
+    else:
+        title = f"Distillation gap: {100 * first['mean']:.1f} points"
+    note = "Best of each group less one attempt, mean over the step's tasks, with 95 % intervals."
+    data = banded([r.step for r in found], [vars(r.gap) for r in found], "expert", "gap")
+    return figure("gap", title, note, data, "points", height=230, margin={"t": 10}, yaxis={"rangemode": "tozero"}, showlegend=False)
 
 
 def passes(facts: Facts) -> Json | None:
@@ -105,12 +142,17 @@ def passes(facts: Facts) -> Json | None:
     if after is None:
         title = f"Before training, pass@1 is {pct(before['pass_1']['mean'])}"
     elif k > 1:
-        final, base = after["pass_1"]["mean"], before["maj_k"]["mean"]
-        side = "above" if final > base else "below" if final < base else "equal to"
-        title = f"One attempt after training ({pct(final)}) is {side} the base model's majority of {k} ({pct(base)})"
+        final, base = pct(after["pass_1"]["mean"]), pct(before["maj_k"]["mean"])
+        if side := direction(difference(after["pass_1"], before["maj_k"])):
+            word = "above" if side > 0 else "below"
+            title = f"One attempt after training ({final}) is {word} the base model's majority of {k} ({base})"
+        else:
+            title = f"One attempt after training ({final}) and the base model's majority of {k} ({base}): no clear difference"
     else:
-        title = f"pass@1 {went(before['pass_1']['mean'], after['pass_1']['mean'])} to {pct(after['pass_1']['mean'])}"
+        change = facts.change or difference(after["pass_1"], before["pass_1"])
+        title = told("pass@1", change, pct(before["pass_1"]["mean"]), pct(after["pass_1"]["mean"]))
     note = f"{before['n_tasks']} held-out tasks, {k} attempts each. The dotted line is the base model's maj@{k}." if k > 1 else ""
+    note += " The title takes the two for independent, which claims too little rather than too much." if k > 1 and after else ""
     line: Json = {
         "type": "line",
         "xref": "x",
@@ -135,18 +177,23 @@ def cells(facts: Facts) -> Json | None:
         found = new.get((old["family"], old["level"]))
         rows.append((name, old["pass_1"], found and found["pass_1"]))
     if new:
-        up = sum(row[2] is not None and row[2]["mean"] > row[1]["mean"] for row in rows)
-        title = f"{up} of {len(rows)} kinds of task got better"
+        turns = [direction(difference(after, before)) for _, before, after in rows if after is not None]
+        up, down = turns.count(1), turns.count(-1)
+        title = f"{up} of {len(rows)} kinds of task got clearly better" + (f", {down} clearly worse" if down else "")
+        if not up and not down:
+            title = f"No clear change in any of {len(rows)} kinds of task"
     else:
         hardest = min(rows, key=lambda row: row[1]["mean"])
         title = f"Before training, the hardest is {hardest[0]} at {pct(hardest[1]['mean'])}"
     note = f"pass@1 by {'family and level' if many else 'level'}, with 95 % intervals."
+    note += " A kind counts as changed where the interval of its own difference leaves out zero." if new else ""
     return dumbbell("cells", title, note, rows)
 
 
 def dumbbell(id: str, title: str, note: str, rows: Sequence[tuple[str, Json, Json | None]], **layout: Any) -> Json:
     """Rows of before and after with intervals, joined by a line; the first row on top."""
-    names = [html.escape(name, quote=False) for name, _, _ in rows]
+    names = [html.escape(name[:200], quote=False) for name, _, _ in rows]
+    labels = [html.escape(short_label(name), quote=False) for name, _, _ in rows]
     height = list(range(len(rows)))
     data: list[Json] = []
     both = [(y, old, new) for y, (_, old, new) in zip(height, rows, strict=True) if new is not None]
@@ -155,33 +202,45 @@ def dumbbell(id: str, title: str, note: str, rows: Sequence[tuple[str, Json, Jso
         ys = [v for y, _, _ in both for v in (y, y, None)]
         join: Json = {"x": xs, "y": ys, "mode": "lines", "line": {"color": "@line", "width": 5}, "hoverinfo": "skip"}
         data.append({**join, "showlegend": False})
+    close = len(rows) > MANY
+    shift = 0.18 if close else 0.11
     sides = (
-        ("before", [(y, row[1]) for y, row in zip(height, rows, strict=True)], -0.11),
-        ("after", [(y, new) for y, _, new in both], 0.11),
+        ("before", [(y, row[1]) for y, row in zip(height, rows, strict=True)], -shift),
+        ("after", [(y, new) for y, _, new in both], shift),
     )
-    for side, found, shift in sides:
+    for side, found, by in sides:
         if found:
             trace = dots([0] * len(found), [e for _, e in found], side, side)
-            trace["x"], trace["y"] = trace["y"], [y + shift for y, _ in found]
+            trace["x"], trace["y"] = trace["y"], [y + by for y, _ in found]
             trace["error_x"] = trace.pop("error_y")
             trace["text"] = [names[y] for y, _ in found]
             interval = "%{x:.1f} % (%{customdata[0]:.1f} to %{customdata[1]:.1f})"
             data.append({**trace, "hovertemplate": f"%{{text}}: {interval}<extra>{side}</extra>"})
-    ticks = {"tickvals": height, "ticktext": names, "range": [len(rows) - 0.5, -0.5], "title": {"text": ""}, "showgrid": False}
+    ticks = {"tickvals": height, "ticktext": labels, "range": [len(rows) - 0.5, -0.5], "title": {"text": ""}, "showgrid": False}
     spread = [e[key] for _, *pair in rows for e in pair if e is not None for key in ("low", "high")]
     span = [max(-1, 100 * min(spread) - 3), min(101, 100 * max(spread) + 3)]
     axes = {"xaxis": {"range": span, "showgrid": True}, "yaxis": ticks}
-    return figure(id, title, note, data, x="correct (%)", height=130 + 46 * len(rows), hovermode="closest", **axes, **layout)
+    return figure(
+        id,
+        title,
+        note,
+        data,
+        x="correct (%)",
+        height=130 + (28 if close else 46) * len(rows),
+        hovermode="closest",
+        **axes,
+        **layout,
+    )
 
 
 CURVES = (  # metric, its word, unit, factor, colour, note
     (
         "surprise",
-        "Surprise",
+        "Entropy",
         "nats a token",
         1,
         "policy",
-        "Mean of -log p of sampled tokens: an unbiased estimate of the sampling entropy.",
+        "Of sampling, estimated without bias by the mean of -log p of the sampled tokens (surprise).",
     ),
     ("length", "Length", "tokens a trace", 1, "policy", "Mean tokens drawn by one call."),
     ("truncated", "Truncation", "% of traces", 100, "bad", "Traces cut off by the token limit or the context."),
@@ -208,12 +267,10 @@ def curves(facts: Facts) -> list[Json]:
         if number(first) == number(final):
             title = f"{word} {'is' if len(y) == 1 else 'stays at'} {number(final)}{told}"
         else:
-            title = f"{word} {went(first, final)} from {number(first)} to {number(final)}{told}"
+            title = f"{word} went from {number(first)} to {number(final)}{told}"
         if end(y) > 1:
             note += f" The title compares the means of the first and the last {end(y)} steps."
-        found.append(
-            figure(name.replace("/", "-"), title, note, [line(x, y, colour, html.escape(word, quote=False))], unit, height=230)
-        )
+        found.append(figure(plain(name), title, note, [line(x, y, colour, html.escape(word, quote=False))], unit, height=230))
     return found
 
 
@@ -307,39 +364,11 @@ def bars(x: Sequence[int], y: Sequence[float], colour: str, name: str) -> Json:
     return {"type": "bar", "x": list(x), "y": list(y), "name": name, "marker": {"color": f"@{colour}"}, "hovertemplate": hovered}
 
 
-# ---------------------------------------------------------------------------------------- words
-
-
 def end(values: Sequence[float]) -> int:
     """How many values stand for the start of a curve, or its end: a fifth, since single steps are noisy."""
     return max(1, len(values) // 5)
 
 
-def went(first: float, final: float) -> str:
-    return "rose" if final > first else "fell" if final < first else "went"
-
-
-def pct(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def number(value: float) -> str:
-    """Three significant digits, without an exponent where it would be longer."""
-    if value == 0:
-        return "0"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def count(value: float) -> str:
-    """A count of tokens or attempts: 950, 12.3 thousand, 4.5 million."""
-    for size, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e4, "thousand")):
-        if value >= size:
-            return f"{value / (1e3 if word == 'thousand' else size):.3g} {word}"
-    return f"{value:,.0f}"
-
-
-def duration(total: float) -> str:
-    """Seconds as people say them."""
-    if total < 120:
-        return f"{total:.0f} s"
-    return f"{total / 60:.0f} min" if total < 7200 else f"{total / 3600:.1f} h"
+def plain(name: str) -> str:
+    """A metric's name as the id of its figure."""
+    return "".join(c if c.isalnum() or c in "_-" else "-" for c in name)

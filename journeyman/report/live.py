@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
@@ -30,13 +31,27 @@ class Follower:
         self._next = 0.0
         self._read(self._stamp())
 
-    def facts(self) -> tuple[str, Facts]:
-        """The version of what is known, and what is known."""
+    def facts(self) -> tuple[str, Facts, str]:
+        """The version of what is known, what is known, and the run's state, which is part of the version."""
         with self._lock:
             stamp = self._stamp()
             if stamp != self._version and time.monotonic() >= self._next:
                 self._read(stamp)
-            return self._version, self._facts
+            state = self._state()
+            return f"{self._version}.{state}", self._facts, state
+
+    def _state(self) -> str:
+        """ "running" while a process holds the folder's lock; without one "ended" where the result is there, which a run writes
+        last of all, else "stopped". The kernel gives a lock back however its process dies, so a killed run has stopped."""
+        with suppress(FileNotFoundError):  # a copy of a run folder may come without the file
+            file = os.open(self.folder / "run.lock", os.O_RDONLY)
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # given back at once, by close
+            except BlockingIOError:
+                return "running"
+            finally:
+                os.close(file)
+        return "ended" if (self.folder / "result.json").is_file() else "stopped"
 
     def _read(self, stamp: str) -> None:
         began = time.monotonic()
@@ -45,8 +60,15 @@ class Follower:
 
     def _stamp(self) -> str:
         """Changes when a file of the run does. Taken before reading: a change during it is then seen next time."""
-        found = [(self.folder / name).stat() if (self.folder / name).exists() else None for name in WATCHED]
-        return ".".join("0" if s is None else f"{s.st_mtime_ns:x}-{s.st_size:x}" for s in found)
+        found = []
+        for name in WATCHED:
+            try:
+                known = (self.folder / name).stat()
+            except FileNotFoundError:
+                found.append("0")
+            else:
+                found.append(f"{known.st_mtime_ns:x}-{known.st_size:x}")
+        return ".".join(found)
 
 
 def watch(
@@ -84,18 +106,18 @@ def handler(follower: Follower) -> type[BaseHTTPRequestHandler]:
                 self.send_error(404)
                 return
             try:
-                version, facts = follower.facts()
+                version, facts, state = follower.facts()
             except ValueError as error:  # the folder was removed or damaged while it was watched
-                self.send_error(503, " ".join(str(error).split())[:200])
+                self._send(" ".join(str(error).split())[:200], "text/plain; charset=utf-8", 503)
                 return
             if path == "/version":
-                self._send(json.dumps({"version": version}), "application/json")
+                self._send(json.dumps({"version": version, "state": state}), "application/json")
             else:
-                self._send(render(facts, version, whole=path == "/"), "text/html; charset=utf-8")
+                self._send(render(facts, version, path == "/", state), "text/html; charset=utf-8")
 
-        def _send(self, text: str, kind: str) -> None:
+        def _send(self, text: str, kind: str, status: int = 200) -> None:
             body = text.encode("utf-8", "replace")
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Cache-Control", "no-store")

@@ -9,14 +9,8 @@ import numpy as np
 
 from journeyman.evals import Estimate, interval_clustered
 from journeyman.store import Store, Stored, StoreError
-from journeyman.store.codec import unpack
-from journeyman.types import Task
 
 OUTCOMES = ("correct", "wrong", "unchecked", "error")
-ROWS = """SELECT a.step, a.ordinal, a.sibling, a.id, a.task, t.source, t.level, a.error IS NOT NULL, j.score
-          FROM attempts a JOIN tasks t ON t.id = a.task
-          LEFT JOIN judgements j ON j.number = (SELECT min(number) FROM judgements WHERE attempt = a.id AND trace IS NULL)
-          ORDER BY a.step, a.ordinal, a.sibling"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +38,19 @@ class Row:
 @dataclass(frozen=True)
 class Round:
     """A step's two accuracies with 95 % intervals clustered by task: of one attempt (``policy``) and of the best of each
-    group (``expert``: the share of tasks that some sibling solved). ``siblings`` is the size of its largest group."""
+    group (``expert``: the share of tasks that some sibling solved). ``gap`` is the mean over tasks of the second less the
+    first; ``siblings`` the size of its largest group."""
 
     step: int
     policy: Estimate
     expert: Estimate
+    gap: Estimate
     siblings: int
 
 
 def outline(store: Store) -> list[Row]:
     """A row for every stored attempt, in the order of step, ordinal, sibling."""
-    return [
-        Row(step, ordinal, sibling, id, task, family, level, bool(error), score)
-        for step, ordinal, sibling, id, task, family, level, error, score in store._rows(ROWS)
-    ]
+    return [Row(x.step, x.ordinal, x.sibling, x.id, x.task_id, x.source, x.level, x.failed, x.score) for x in store.listing()]
 
 
 def rounds(rows: list[Row], steps: set[int]) -> list[Round]:
@@ -70,16 +63,17 @@ def rounds(rows: list[Row], steps: set[int]) -> list[Round]:
     for step, known in sorted(groups.items()):
         means = [float(np.mean(group)) for group in known.values()]
         best = [float(any(group)) for group in known.values()]
-        found.append(Round(step, interval_clustered(means), interval_clustered(best), max(map(len, known.values()))))
+        gaps = [b - m for b, m in zip(best, means, strict=True)]
+        policy, expert, gap = map(interval_clustered, (means, best, gaps))
+        found.append(Round(step, policy, expert, gap, max(map(len, known.values()))))
     return found
 
 
 def fetch(store: Store, rows: list[Row]) -> Iterator[Stored]:
     """The whole attempts of these rows, with their tasks and judgements."""
+    tasks = {found.id: found.task for found in store.listing(row.id for row in rows)}
     for row in rows:
-        attempt = store.attempt(row.step, row.ordinal, row.sibling)
-        body = store._rows("SELECT body FROM tasks WHERE id = ?", row.task)
-        if attempt is None or not body:
+        attempt, task = store.attempt(row.step, row.ordinal, row.sibling), tasks.get(row.id)
+        if attempt is None or task is None:
             raise StoreError(f"{store.path}: attempt {row.id!r} was listed and is gone; only one process may write a run")
-        task = unpack(body[0][0], Task, f"task {row.task!r}")
         yield Stored(row.step, row.ordinal, row.sibling, task, attempt, tuple(store.judgements([row.id])))

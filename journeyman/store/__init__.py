@@ -3,11 +3,12 @@
 from journeyman.store.checkpoint import Checkpoint, CheckpointError, latest, load_checkpoint, mark_checkpoint, save_checkpoint
 from journeyman.store.codec import StoreError
 from journeyman.store.session import Session
-from journeyman.store.store import Step, Store, Stored
+from journeyman.store.store import Listed, Step, Store, Stored
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "Listed",
     "Session",
     "Step",
     "Store",

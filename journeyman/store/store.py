@@ -62,6 +62,23 @@ class Stored:
     judgements: tuple[Judgement, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of ``Store.listing``: an attempt's place, its task's id, source and level, and what became of it. ``score`` is
+    that of its first judgement as a whole, None where there is none; ``task`` only where the listing was asked for ids."""
+
+    step: int
+    ordinal: int
+    sibling: int
+    id: str
+    task_id: str
+    source: str
+    level: int
+    failed: bool  # it ended with an error
+    score: float | None
+    task: Task | None = None
+
+
 @dataclass(frozen=True)
 class Step:
     """A step's times (seconds since 1970; ``ended`` None while it runs) and the name of its checkpoint, if saved."""
@@ -196,6 +213,22 @@ class Store:
                 known = unpack(task, Task, f"task {task_id!r}")
                 yield Stored(at, ordinal, sibling, known, self._attempt(id, body), tuple(self.judgements([id])))
             last = page[-1][:3]
+
+    def listing(self, ids: Iterable[str] | None = None) -> list[Listed]:
+        """A line for every attempt, in the order of step, ordinal, sibling, without reading any text; for the attempts with
+        these ``ids`` only, and then with their tasks."""
+        body, where, values = "NULL", "", tuple[str, ...]()
+        if ids is not None:
+            body, where, values = "t.body", "WHERE a.id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)
+        query = f"""SELECT a.step, a.ordinal, a.sibling, a.id, a.task, t.source, t.level, a.error IS NOT NULL, j.score, {body}
+                    FROM attempts a JOIN tasks t ON t.id = a.task LEFT JOIN judgements j ON j.number =
+                    (SELECT min(number) FROM judgements WHERE attempt = a.id AND trace IS NULL) {where}
+                    ORDER BY a.step, a.ordinal, a.sibling"""
+        found: list[Listed] = []
+        for step, ordinal, sibling, id, task_id, source, level, failed, score, body in self._rows(query, *values):
+            task = None if body is None else unpack(body, Task, f"task {task_id!r}")
+            found.append(Listed(step, ordinal, sibling, id, task_id, source, level, bool(failed), score, task))
+        return found
 
     def put_judgements(self, judgements: Iterable[Judgement]) -> None:
         """Store judgements of stored attempts, in one transaction. They replace all earlier ones of the same attempts, so

@@ -51,6 +51,9 @@ WHOLE = {
     "with_heat": credit.with_heat(credit.token_zscore()),
     "down_sampled": credit.down_sampled(group_mean(), 1.0, 0.9),
     "summed_views": credit.summed_views(("first", "second")),
+    "process_consistent": credit.process_consistent(remove=0),
+    "step_penalised": credit.step_penalised(),
+    "span_returns": credit.span_returns(outcome=0.3),
     "within": credit.within(group_mean(), credit.length_cycle(8, 5, 4)),
 }
 INNER = {
@@ -60,7 +63,10 @@ INNER = {
     "demonstrate": credit.demonstrate(),
     "ramp": credit.ramp(0.2, 0.8, 4),
     "length_cycle": credit.length_cycle(),
-}  # step_pairs: tests/credit/test_pairs.py
+    "with_refinement": credit.with_refinement(),
+    "turn_decayed": credit.turn_decayed(),
+    "self_explained": credit.self_explained(),
+}  # step_pairs: tests/credit/test_pairs.py; the last three, of conversations: tests/credit/test_critique_credit.py
 every = pytest.mark.parametrize("name", WHOLE)
 SCORES = [1.0, 0.0, 0.25, 1.0, 0.5]
 

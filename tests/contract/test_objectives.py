@@ -49,6 +49,7 @@ WHOLE = {
     "surrogate": surrogate(ppo_clip(), over_old, correction=truncated()),
     "nll": nll(),
     "kl_penalty": kl_penalty(),
+    "importance_kl": objectives.importance_kl(),
     "entropy_bonus": objectives.entropy_bonus(),
     "drift_penalty": objectives.drift_penalty(),
     "plus": plus(surrogate(ppo_clip(), over_old, sequence_mean), kl_penalty(0.04, reduce=sequence_mean)),

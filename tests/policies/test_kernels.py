@@ -54,9 +54,9 @@ def test_a_step_is_that_of_torch(fresh):
 def test_every_shape_of_layer(family, bias, fresh):
     from journeyman.policies.decoder import Architecture, CausalLM
 
-    for head_dim in kernels.HEAD_DIMS:
+    for head_dim, group in zip(kernels.HEAD_DIMS, (1, 2, 3, 4, 5, 7), strict=True):
         shape = {"vocab_size": 70, "hidden_size": 48, "intermediate_size": 72, "num_hidden_layers": 2, "head_dim": head_dim}
-        heads = {"num_attention_heads": 6, "num_key_value_heads": 2, "attention_bias": bias, "mlp_bias": bias}
+        heads = {"num_attention_heads": 2 * group, "num_key_value_heads": 2, "attention_bias": bias, "mlp_bias": bias}
         model = CausalLM(Architecture.of({"model_type": family, **shape, **heads}))
         model.initialise(0, std=0.3)
         for parameter in model.parameters():
@@ -64,16 +64,16 @@ def test_every_shape_of_layer(family, bias, fresh):
                 torch.nn.init.normal_(parameter, 1.0, 0.3)
         fused = Fused(model, 0)
         assert fused.kernels is not None
-        tokens = torch.randint(70, (5, 12))
-        length = [12, 3, 7, 1, 12]
-        cache = torch.zeros(2, 2, 5, 2, 20, head_dim)
+        tokens = torch.randint(70, (5, 40))
+        length = [40, 3, 17, 1, 33]
+        cache = torch.full((2, 2, 5, 2, 48, head_dim), torch.nan)  # what is no row's own must not matter
         for row, n in enumerate(length):
             if n > 1:
-                cache[:, :, row, :, 20 - n : 19] = fused.prefill(tokens[row : row + 1, : n - 1])[:, :, 0]
+                cache[:, :, row, :, 48 - n : 47] = fused.prefill(tokens[row : row + 1, : n - 1])[:, :, 0]
         last = torch.stack([tokens[row, n - 1] for row, n in enumerate(length)])
         window = cache[:, :, :, :, 8:]  # strided, as the engine passes it
         with torch.inference_mode():
-            got = fused.step(last, torch.tensor(length) - 1, 12, window, [], None)
+            got = fused.step(last, torch.tensor(length) - 1, 40, window, [], None)
             for row, n in enumerate(length):
                 torch.testing.assert_close(got[row], model(tokens[row : row + 1, :n])[0, -1], atol=2e-4, rtol=2e-4)
 

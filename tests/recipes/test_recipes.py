@@ -11,6 +11,7 @@ import torch
 from journeyman import recipes
 from journeyman.evaluation import Exam
 from journeyman.feedback import exact, shuffled
+from journeyman.feedback.critics import of_steps
 from journeyman.learners import Gradient
 from journeyman.loop import train
 from journeyman.objectives import nll
@@ -61,13 +62,19 @@ def accuracy(policy):
     return sum(scores) / len(scores)
 
 
+async def letters(task, text):
+    """A critic of the toy task."""
+    return of_steps(text, [float(text.strip() == task.answer)])
+
+
 @pytest.mark.parametrize("name", recipes.__all__)
 def test_two_steps(name, guesser):
     recipe = getattr(recipes, name)
     takes = inspect.signature(recipe).parameters
     assert len(takes) <= 12
     assert recipe.__doc__
-    small = {"steps": 2, "batch": 4, "siblings": 4, "updates": 2, "max_tokens": 4, "soft": 2, "seed": 1}
+    small = {"steps": 2, "batch": 4, "siblings": 4, "updates": 2, "max_tokens": 4, "soft": 2, "seed": 1, "remove": 2, "turns": 2}
+    small |= {"critic": letters, "again": "No", "hint": "{answer}"}
     run = recipe(policy=guesser, tasks=TASKS, feedback="exact", **{k: v for k, v in small.items() if k in takes})
     start = {k: v.clone() for k, v in guesser.weights().items()}
     seen = []
@@ -101,6 +108,15 @@ LEARNERS = {
     "luffy": {"lr": 3e-3, "steps": 25, "batch": 32},
     "nash_mp": {"lr": 3e-3, "steps": 44, "batch": 32, "updates": 2},
     "hpt": {"lr": 3e-3, "steps": 80, "batch": 32},
+    "prof": {"lr": 3e-3, "steps": 40, "batch": 32, "critic": letters},
+    "capo": {"lr": 3e-3, "steps": 40, "batch": 32, "critic": letters},
+    "text2grad": {"lr": 3e-3, "steps": 45, "batch": 32, "critic": letters},
+    "fine_grained": {"lr": 3e-3, "steps": 40, "batch": 32, "critic": letters},
+    "critique_grpo": {"lr": 3e-3, "steps": 40, "batch": 16, "again": "No"},
+    "expo": {"lr": 3e-3, "steps": 30, "batch": 32, "hint": "{answer}"},
+    "ufo": {"lr": 3e-3, "steps": 40, "batch": 16, "turns": 2, "again": "No"},
+    "kto": {"lr": 1e-3, "steps": 24, "batch": 32, "desirable": 3.0},  # a quarter of the answers is good
+    "simpo": {"lr": 3e-3, "steps": 20, "batch": 32, "keep": 8},
 }
 ALIKE = ("cispo", "clip_cov", "d3s", "dft", "empg", "gspo", "hapo", "hispo", "kl_cov", "sapo", "siri")
 LEARNERS |= {name: {"lr": 3e-3, "steps": 40, "batch": 32} for name in ALIKE}

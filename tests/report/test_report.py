@@ -2,69 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
 
-from journeyman.evals import paired_difference, summarise
+import journeyman.report
 from journeyman.evaluation import step_metrics
-from journeyman.feedback import exact
 from journeyman.report import write_report
 from journeyman.report.browse import sample
+from journeyman.report.change import difference
 from journeyman.report.facts import gather
 from journeyman.report.figures import figures
 from journeyman.report.outline import Row
-from journeyman.runner import Runner
 from journeyman.store import Session, Store
-from journeyman.strategies import sample as one
-from journeyman.testing import ScriptedPolicy, adds, sums
-from journeyman.types import Answer, Assignment, Attempt, Group, Judgement, Sampling, Task, Trace, user
-
-HOSTILE = "</script><img src=x onerror=alert(1)><!--<script>"
-RECORD = {"recipe": "expert_iteration", "arguments": {"tasks": "gym:sums", "steps": 3}, "options": {"eval_k": 2}}
-
-
-def attempts(
-    tasks: list[Task], wrong: float, seed: int, step: str, siblings: int = 4, memory: Session | None = None
-) -> list[Group]:
-    """Judged groups of a scripted policy that is wrong so often."""
-    runner = Runner(one(), exact(), sampling=Sampling(8), seed=seed)
-    given = [Assignment(task, siblings) for task in tasks]
-    policies = {"policy": ScriptedPolicy(adds(wrong))}
-    if memory is None:
-        return asyncio.run(runner.groups(policies, given, step))
-    return asyncio.run(runner.groups(policies, given, step, memory=memory))
-
-
-def exam(wrong: float, seed: int) -> dict:
-    groups = attempts(sums(12), wrong, seed, "eval", 2)
-    shares = {g.task.id: sum(s == 1.0 for s in g.scores()) / 2 for g in groups}
-    return {**summarise(groups, k=2).to_json(), "tasks": shares}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete run of three steps, made by the runner with a scripted policy."""
-    folder = tmp_path_factory.mktemp("report") / "run"
-    with Store(folder).create(RECORD) as store:
-        session = Session(store)
-        for step in (1, 2, 3):
-            session.begin_step(step)
-            groups = attempts(sums(6), 0.6 - 0.15 * step, step, str(step), memory=session)
-            extra = {"loss": 1.0 / step, "seconds": 2.0 * step, "trained_tokens": 10.0}
-            store.end_step(step, {**step_metrics(groups), **extra})
-    before, after = exam(0.6, 1), exam(0.1, 2)
-    change = paired_difference([after["tasks"][t] for t in after["tasks"]], [before["tasks"][t] for t in after["tasks"]])
-    (folder / "before.json").write_text(json.dumps(before))
-    result = {"before": before, "after": after, "change": {k: getattr(change, k) for k in ("mean", "low", "high")}}
-    (folder / "result.json").write_text(json.dumps(result))
-    return folder
+from journeyman.testing import sums
+from journeyman.types import Answer, Attempt, Judgement, Trace
+from tests.report.made import HOSTILE, RECORD, attempts, hostile_run
 
 
 class Page(HTMLParser):
@@ -128,8 +87,10 @@ def test_curves_are_the_metrics_of_the_steps(run: Path) -> None:
     points = drawn["learning"]["data"][-1]
     assert points["x"] == [0, 3]
     assert points["y"] == [100 * e["overall"]["pass_1"]["mean"] for e in (facts.before, facts.after) if e]
-    gap = next(t for t in drawn["expert"]["data"] if t.get("name") == "gap")
-    assert gap["y"] == pytest.approx([100 * (facts.metrics[s]["solved"] - facts.metrics[s]["accuracy"]) for s in (1, 2, 3)])
+    for name in ("expert", "gap"):
+        gap = next(t for t in drawn[name]["data"] if t.get("name") == "gap")
+        assert gap["y"] == pytest.approx([100 * (facts.metrics[s]["solved"] - facts.metrics[s]["accuracy"]) for s in (1, 2, 3)])
+    assert all(r.gap.low < r.gap.mean < r.gap.high for r in facts.rounds)
 
 
 def test_every_figure_is_one_that_plotly_knows(run: Path) -> None:
@@ -139,37 +100,24 @@ def test_every_figure_is_one_that_plotly_knows(run: Path) -> None:
         assert found["title"]
 
 
-def hostile_run(folder: Path) -> Path:
-    task = Task(f"t{HOSTILE}", user(HOSTILE), HOSTILE, source=HOSTILE, level=1)
-    first = Trace("1/0/0:0", role=HOSTILE, text=HOSTILE + "\ud800", prompt=task.prompt, marks={HOSTILE: HOSTILE})
-    second = Trace(
-        "1/0/0:1", policy="critic", role="critic", text="no", parent=first.id, prompt=user(HOSTILE), marks={"value": 0.5}
-    )
-    record = {"recipe": "grpo", "arguments": {"tasks": HOSTILE, "strategy": HOSTILE}, "options": {"reward": HOSTILE}}
-    with Store(folder).create(record) as store:
-        store.begin_step(1)
-        store.put_attempt(1, 0, 0, task, Attempt("1/0/0", task.id, Answer(HOSTILE, first.id), (first, second)))
-        store.put_attempt(1, 0, 1, task, Attempt("1/0/1", task.id, None, error=HOSTILE))
-        whole = Judgement("1/0/0", 0.0, evidence=HOSTILE, critique=HOSTILE, components={HOSTILE: 1.0})
-        store.put_judgements([whole, Judgement("1/0/0", 0.25, trace=second.id)])
-        store.end_step(1, {"accuracy": 0.0, f"{HOSTILE}/loss": 1.0, "loss": float("nan")})
-    return folder
-
-
 def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
     folder = hostile_run(tmp_path / "run")
     page = page_of(folder, tmp_path / "r.html")
     assert not [tag for tag, _ in page.tags if tag == "img"]
     assert not [name for _, known in page.tags for name in known if name.startswith("on")]
     assert sum(tag == "script" for tag, _ in page.tags) == 4  # headline, data, plotly, ours
-    first, second = page.json["data"]["attempts"]
+    first, second, third = page.json["data"]["attempts"]
     assert first["prompt"] == [{"role": "user", "content": HOSTILE}]
     assert first["traces"][0]["text"] == HOSTILE + "\ud800"
     assert first["traces"][0]["marks"] == {HOSTILE: HOSTILE}
     assert first["traces"][1]["parent"] == first["traces"][0]["id"]
     assert first["traces"][1]["judgements"][0]["score"] == 0.25
     assert (first["outcome"], second["outcome"], second["error"]) == ("wrong", "error", HOSTILE)
-    assert HOSTILE in page.text  # the arguments, as text
+    assert HOSTILE.replace("\x1b", "\\x1b") in page.text  # the arguments, as text
+    assert "\x1b" not in (tmp_path / "r.html").read_text()
+    assert "more characters in the run folder" in third["answer"]
+    assert len(third["answer"]) < 13_000
+    assert (tmp_path / "r.html").stat().st_size < 3_000_000
 
 
 def test_a_run_that_was_killed_has_a_report(run: Path, tmp_path: Path) -> None:
@@ -193,7 +141,7 @@ def test_a_run_without_anything_has_a_report(tmp_path: Path) -> None:
         pass
     page = page_of(tmp_path / "run", tmp_path / "r.html")
     assert "No step has ended yet." in page.text
-    assert page.json["data"] == {"figures": {}, "attempts": [], "version": ""}
+    assert page.json["data"] == {"figures": {}, "attempts": [], "version": "", "state": ""}
 
 
 @pytest.mark.parametrize("made", [True, False])
@@ -227,6 +175,74 @@ def test_three_thousand_attempts_with_long_texts_fit_on_a_page(tmp_path: Path) -
     assert {a["step"] for a in shown} == set(range(1, 11))
     assert {a["outcome"] for a in shown} == {"correct", "wrong"}
     assert any("more characters in the run folder" in a["answer"] for a in shown)
+
+
+def estimate(mean: float, half: float) -> dict[str, float]:
+    return {"mean": mean, "low": mean - half, "high": mean + half}
+
+
+def test_a_difference_is_newcombes() -> None:
+    """Newcombe 1998, table II, example (a): 56/70 against 48/80 gives +0.2 with 0.0524 to 0.3339 by method 10."""
+    old, new = {"mean": 0.6, "low": 0.4905, "high": 0.7003}, {"mean": 0.8, "low": 0.6917, "high": 0.8774}
+    found = difference(new, old)
+    assert [round(found[key], 3) for key in ("mean", "low", "high")] == [0.2, 0.052, 0.334]
+
+
+@pytest.mark.parametrize(("after", "half", "turn"), [(0.9, 0.05, 1), (0.1, 0.05, -1), (0.6, 0.2, 0), (0.5, 0.0, 0)])
+def test_titles_claim_a_change_only_where_its_interval_leaves_out_zero(run: Path, after: float, half: float, turn: int) -> None:
+    """Every figure that compares says "rose", "above" or "better" for a clear gain, and "no clear ..." for the rest."""
+    facts = gather(run)
+    assert facts.before
+    assert facts.after
+    old, new = estimate(0.5, half), estimate(after, half)
+    told = {"pass_1": old, "pass_k": old, "maj_k": old}
+    before = {
+        **facts.before,
+        "overall": {**facts.before["overall"], **told},
+        "cells": [{**c, **told} for c in facts.before["cells"] * 2],
+    }
+    told = {"pass_1": new, "pass_k": new, "maj_k": new}
+    sat = {**facts.after, "overall": {**facts.after["overall"], **told}, "cells": [{**c, **told} for c in facts.after["cells"] * 2]}
+    change = estimate(after - 0.5, half)
+    titles = {f["id"]: f["title"] for f in figures(replace(facts, before=before, after=sat, change=change))}
+    words = {
+        1: ("rose", "above", "clearly better"),
+        -1: ("fell", "below", "clearly worse"),
+        0: ("no clear", "no clear", "No clear"),
+    }
+    for name, word in zip(("learning", "passes", "cells"), words[turn], strict=True):
+        assert word in titles[name]
+        assert not any(other in titles[name] for key in words if key != turn for other in words[key] if other != "clearly better")
+    halfway = {1: {"eval/accuracy": after, "eval/accuracy/low": after - half, "eval/accuracy/high": after + half}}
+    going = replace(facts, before=before, after=None, change=None, metrics=halfway)
+    title = next(f["title"] for f in figures(going) if f["id"] == "learning")
+    assert words[turn][0] in title
+    assert title.endswith("after step 1)") == (turn == 0)
+
+
+def test_the_store_lists_attempts_with_their_tasks_where_asked(run: Path) -> None:
+    with Store(run).open(readonly=True) as store:
+        found, known = store.listing(), list(store.attempts())
+        some = store.listing([known[5].attempt.id, known[1].attempt.id, "9/9/9"])
+    assert [(x.step, x.ordinal, x.sibling, x.id) for x in found] == [(k.step, k.ordinal, k.sibling, k.attempt.id) for k in known]
+    assert [(x.task_id, x.source, x.level) for x in found] == [(k.task.id, k.task.source, k.task.level) for k in known]
+    assert [(x.failed, x.score) for x in found] == [(k.attempt.error is not None, k.judgements[0].score) for k in known]
+    assert {x.task for x in found} == {None}
+    assert [(x.id, x.task) for x in some] == [(known[i].attempt.id, known[i].task) for i in (1, 5)]
+
+
+def test_nothing_private_of_the_store_is_used() -> None:
+    folder = Path(journeyman.report.__file__).parent
+    assert not [path.name for path in folder.glob("*.py") if "store._" in path.read_text()]
+
+
+def test_the_page_names_no_other_resource(run: Path, tmp_path: Path) -> None:
+    page = page_of(run, tmp_path / "r.html")
+    named = {value for _, known in page.tags for key, value in known.items() if key in ("src", "href", "srcset", "action", "data")}
+    assert named <= {"data:,"}
+    style = (Path(journeyman.report.__file__).parent / "page" / "style.css").read_text()
+    assert "url(" not in style
+    assert "@import" not in style
 
 
 def test_the_sample_holds_every_step_and_every_outcome() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,7 +23,7 @@ from journeyman.types import Answer, Attempt
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "run").create({"recipe": "grpo", "arguments": {"steps": 2}}) as store:
+    with Store(tmp_path / "läuft 走る").create({"recipe": "grpo", "arguments": {"steps": 2}}) as store:
         yield store
 
 
@@ -52,13 +54,12 @@ def test_the_page_follows_the_run(run: Store, address: str) -> None:
     run.begin_step(1)  # the run writes while it is watched
     run.put_attempt(1, 0, 0, task, Attempt("1/0/0", task.id, Answer("seventeen")))
     run.end_step(1, {"accuracy": 0.0})
-    second, part = json.loads(get(f"{address}/version"))["version"], ""
-    assert second != first
-    for _ in range(20):  # a reading takes five times its own length to be repeated
-        part = get(f"{address}/part")
-        if "1 of 2 steps ended" in part:
-            break
-    assert "1 of 2 steps ended" in part
+    end = time.monotonic() + 30  # a reading takes five times its own length to be repeated
+    while "1 of 2 steps ended" not in (part := get(f"{address}/part")):
+        assert time.monotonic() < end
+    second = json.loads(get(f"{address}/version"))
+    assert second["version"] != first
+    assert second["state"] == "running"
     assert "seventeen" in part
     assert "plotly" not in part
     assert run.counts()["attempts"] == 1
@@ -71,6 +72,29 @@ def test_nothing_else_is_served(address: str, path: str, host: str | None, statu
     with pytest.raises(urllib.error.HTTPError) as error:
         get(address + path, host)
     assert error.value.code == status
+    error.value.close()
+
+
+def test_a_folder_that_is_gone_is_told_and_the_server_stays(run: Store, address: str) -> None:
+    def ask() -> None:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:  # a reading takes five times its own length to be repeated
+            get(f"{address}/version")
+
+    assert json.loads(get(f"{address}/version"))["state"] == "running"
+    run.close()
+    assert json.loads(get(f"{address}/version"))["state"] == "stopped"
+    assert "no process is writing this run" in get(f"{address}/part")
+    (run.folder / "run.lock").unlink()
+    assert json.loads(get(f"{address}/version"))["state"] == "stopped"
+    shutil.rmtree(run.folder)
+    with pytest.raises(urllib.error.HTTPError) as error:
+        ask()
+    with error.value as told:
+        assert told.code == 503
+        assert "走る holds no run" in told.read().decode()
+    with pytest.raises(urllib.error.HTTPError) as error:
+        get(f"{address}/")
     error.value.close()
 
 

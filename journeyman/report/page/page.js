@@ -6,6 +6,9 @@ const by = (id) => document.getElementById(id);
 const read = (doc) => JSON.parse(doc.getElementById("data").textContent);
 let data = read(document);
 
+// Control characters (terminal escapes) are written out, as Python writes them, for no font shows them.
+const seen = (text) => String(text).replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
+
 // ---- plots
 
 const probe = document.body.appendChild(document.createElement("i"));
@@ -17,7 +20,7 @@ function colour(word) { // "@policy/0.2" -> the scheme's colour, as plotly reads
   return `rgba(${r},${g},${b},${alpha || 1})`;
 }
 function coloured(value) {
-  if (typeof value === "string") return /^@[a-z]+(\/[\d.]+)?$/.test(value) ? colour(value) : value;
+  if (typeof value === "string") return /^@[a-z]+(\/[\d.]+)?$/.test(value) ? colour(value) : seen(value);
   if (Array.isArray(value)) return value.map(coloured);
   if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, coloured(v)]));
   return value;
@@ -62,30 +65,32 @@ if (!by("list")) { unpack(); return; } // a comparison: plots alone
 // ---- attempts
 
 const PAGE = 40;
-const filters = ["text", "outcome", "family", "step", "role"].map((name) => by(`f-${name}`));
+const filters = ["text", "task", "outcome", "family", "step", "role"].map((name) => by(`f-${name}`));
 let shown = PAGE;
 function make(tag, name, text) {
   const node = document.createElement(tag);
   if (name) node.className = name;
-  if (text !== undefined && text !== null) node.textContent = text;
+  if (text !== undefined && text !== null) node.textContent = seen(text);
   return node;
 }
 const kind = (a) => `${a.family || "tasks"} · level ${a.level}`;
 function choices(select, all, values) {
   const kept = select.value;
   const known = [...new Set(values)].sort((a, b) => (typeof a === "number" ? a - b : a < b ? -1 : a > b ? 1 : 0));
-  select.replaceChildren(new Option(all, ""), ...known.map((v) => new Option(select.id === "f-step" ? `step ${v}` : v, v)));
+  select.replaceChildren(new Option(all, ""), ...known.map((v) => new Option(select.id === "f-step" ? `step ${v}` : seen(v), v)));
   if (known.map(String).includes(kept)) select.value = kept;
 }
 function fillFilters() {
-  const [, outcome, family, step, role] = filters;
+  const [, task, outcome, family, step, role] = filters;
+  choices(task, "every task", data.attempts.map((a) => a.task));
   choices(outcome, "every outcome", data.attempts.map((a) => a.outcome));
   choices(family, "every kind", data.attempts.map(kind));
   choices(step, "every step", data.attempts.map((a) => a.step));
   choices(role, "every role", data.attempts.flatMap((a) => a.traces.map((t) => t.role)));
 }
 function wanted(a) {
-  const [text, outcome, family, step, role] = filters.map((f) => f.value);
+  const [text, task, outcome, family, step, role] = filters.map((f) => f.value);
+  if (task && a.task !== task) return false;
   if (outcome && a.outcome !== outcome) return false;
   if (family && kind(a) !== family) return false;
   if (step && String(a.step) !== step) return false;
@@ -125,7 +130,7 @@ function trace(t, children) {
   const box = make("div", t.answers ? "trace answers" : "trace"), meta = make("div", "meta");
   meta.append(make("b", "", t.role));
   if (t.answers) meta.append(make("span", "", "holds the answer"));
-  meta.append(make("span", "", t.id), make("span", "", `policy ${t.policy}`), make("span", "", `${t.tokens} tokens`), make("span", "", `stop: ${t.stop}`), make("span", "", `temperature ${t.temperature}`));
+  meta.append(make("span", "", t.id), make("span", "", t.policy === "policy" ? "policy" : `policy ${t.policy}`), make("span", "", `${t.tokens} tokens`), make("span", "", `stop: ${t.stop}`), make("span", "", `temperature ${t.temperature}`));
   for (const [name, value] of Object.entries(t.marks)) meta.append(make("span", "mark", `${name} ${value}`));
   box.append(meta);
   if (t.asked.length) {
@@ -153,6 +158,7 @@ function inside(a) {
   if (a.error) box.append(make("h4", "", "error"), block(a.error));
   if (a.judgements.length) box.append(make("h4", "", "judgement"), ...judged(a.judgements));
   if (a.answer !== null && !a.traces.some((t) => t.answers && t.text === a.answer)) box.append(make("h4", "", "answer"), block(a.answer));
+  if (a.confidence !== null) box.append(make("div", "meta", `the selector's confidence in the answer: ${+a.confidence.toFixed(4)}`));
   box.append(make("h4", "", `${a.traces.length} ${a.traces.length === 1 ? "trace" : "traces"}, ${a.tokens} tokens, ${a.seconds} s`), ...tree(a.traces));
   return box;
 }
@@ -184,8 +190,11 @@ by("more").addEventListener("click", () => { shown += PAGE; list(); });
 
 async function follow() {
   const pulse = by("pulse");
+  const tell = (words, lost) => { if (pulse.textContent !== words) pulse.textContent = words; pulse.classList.toggle("lost", lost); };
   try {
-    const { version } = await (await fetch("/version")).json();
+    const answer = await fetch("/version");
+    if (!answer.ok) { tell(`${await answer.text()}; this is what was last seen`, true); setTimeout(follow, 3000); return; }
+    const { version, state } = await answer.json();
     if (version !== data.version) {
       const part = new DOMParser().parseFromString(await (await fetch("/part")).text(), "text/html");
       const x = window.scrollX, y = window.scrollY;
@@ -200,9 +209,9 @@ async function follow() {
       fillFilters(); list(); draw();
       window.scrollTo(x, y);
     }
-    pulse.textContent = "live"; pulse.classList.remove("lost");
+    tell({ running: "live", ended: "the run has ended", stopped: "the run was stopped" }[state], state === "stopped");
   } catch (error) {
-    pulse.textContent = "the server is gone; this is what was last seen"; pulse.classList.add("lost");
+    tell("the server is gone; this is what was last seen", true);
   }
   setTimeout(follow, 3000);
 }

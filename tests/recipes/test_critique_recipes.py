@@ -1,0 +1,143 @@
+"""Recipes that learn from critiques: what they refuse, and what the critic is worth to them."""
+
+import asyncio
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+
+from journeyman import recipes
+from journeyman.credit import self_explained, span_returns, step_penalised, turn_decayed, with_refinement
+from journeyman.feedback import each, exact, shuffled
+from journeyman.feedback.critics import by_policy, by_solver, of_steps
+from journeyman.learners import Gradient
+from journeyman.loop import train
+from journeyman.objectives import surrogate
+from journeyman.policies import load_policy
+from journeyman.recipes.critics import critic_of, criticised
+from journeyman.recipes.parts import tasks_of
+from journeyman.run import Misfit, Policies
+from journeyman.testing import ScriptedPolicy
+from journeyman.types import Answer, Assignment, Attempt, Group, Judgement, Span, Trace
+from tests.recipes.test_recipes import LEARNERS, TASKS, accuracy, fresh, guesser, guesser_weights, letters
+
+__all__ = ["guesser", "guesser_weights"]  # fixtures
+CRITICAL = ("capo", "fine_grained", "prof", "text2grad")
+GYM = "gym:simple_equations@1"
+torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    ("credit", "word"),
+    [
+        (step_penalised(), "spans"),
+        (span_returns(), "spans"),
+        (with_refinement(), "turn_score"),
+        (turn_decayed(), "turn_score"),
+        (self_explained(), "hinted"),
+    ],
+)
+def test_credit_without_its_critic_or_strategy_is_refused_at_assembly(credit, word, guesser):
+    run = recipes.grpo(policy=guesser, tasks=TASKS, feedback="exact")
+    run.credit = credit
+    with pytest.raises(Misfit, match=f"needs '{word}', which nothing before it gives"):
+        run.check()
+
+
+@pytest.mark.parametrize("name", [*CRITICAL, "critique_grpo", "expo", "ufo"])
+def test_the_recipes_fit_together(name, guesser):
+    takes = {"critic": letters} if name in CRITICAL else {}
+    getattr(recipes, name)(policy=guesser, tasks=TASKS, feedback="exact", **takes).check()
+
+
+@pytest.mark.parametrize("name", CRITICAL)
+def test_tasks_that_no_solver_knows_need_another_critic(name, guesser):
+    with pytest.raises(ValueError, match="no exact step checker knows task letter/0"):
+        getattr(recipes, name)(policy=guesser, tasks=TASKS, feedback="exact")
+
+
+def test_critics_by_name():
+    source = tasks_of(GYM)
+    assert critic_of("solver", source) == by_solver()
+    assert critic_of("solver", source, later=0.0) == by_solver(0.0)
+    assert isinstance(critic_of("base", TASKS), by_policy)
+    assert critic_of(letters, TASKS) is letters
+
+
+def test_prof_needs_two_attempts_that_stay(guesser):
+    with pytest.raises(ValueError, match="write remove=2"):
+        recipes.prof(policy=guesser, tasks=TASKS, feedback="exact", critic=letters, siblings=4)
+
+
+def test_a_policy_without_a_tokenizer_is_refused():
+    with pytest.raises(ValueError, match="ScriptedPolicy has no tokenizer"):
+        criticised(exact(), letters, Policies(policy=ScriptedPolicy(lambda text, rng: "a"))).decode((97,))
+
+
+async def coin(task, text):
+    """A critic whose verdict has nothing to do with the task."""
+    return of_steps(text, [float(random.Random(f"{task.id} {text}").random() < 0.5)])
+
+
+def test_text2grad_learns_from_the_critic_alone(guesser):
+    """The verifier calls every answer wrong; what is learned is the critic's."""
+    run = recipes.text2grad(policy=guesser, tasks=TASKS, feedback="exact", seed=2, max_tokens=4, **LEARNERS["text2grad"])
+    run.runner = replace(run.runner, feedback=replace(run.runner.feedback, feedback=each(lambda task, text: 0.0)))
+    asyncio.run(train(run))
+    assert accuracy(guesser) > 0.8
+
+
+def test_text2grad_with_a_critic_of_no_use_does_not(guesser):
+    settings = LEARNERS["text2grad"] | {"critic": coin}
+    run = recipes.text2grad(policy=guesser, tasks=TASKS, feedback="exact", seed=2, max_tokens=4, **settings)
+    asyncio.run(train(run))
+    assert accuracy(guesser) < 0.55
+
+
+def test_text2grad_moves_the_marked_tokens():
+    """One step: the token of a bad span falls, that of a good one rises, and one that nobody marked moves less than either."""
+    policy = fresh()
+    tokens, mask = policy.render([*TASKS[0].prompt, {"role": "assistant", "content": "abc"}])
+    start = mask.index(True)
+    length, drawn = len(tokens), tuple(start <= t < start + 3 for t in range(len(tokens)))
+    trace = Trace("g/0:0", text="abc", tokens=tokens, sampled=drawn, logp=(0.0,) * length, version=(0,) * length, start=start)
+    spans = (Span("g/0:0", start, start + 1, 1.0), Span("g/0:0", start + 2, start + 3, 0.0))
+    attempt = Attempt("g/0", "t", Answer("abc", "g/0:0"), (trace,))
+    group = Group("g", Assignment(TASKS[0]), (attempt,), (Judgement("g/0", 0.0, spans=spans),))
+    before = asyncio.run(policy.logp(tokens))
+    Gradient(surrogate(), lr=1e-3).update(policy, span_returns(decay=0.0)(group, policy.render))
+    good, unmarked, bad = (b - a for a, b in list(zip(before, asyncio.run(policy.logp(tokens)), strict=True))[start : start + 3])
+    assert good > 0 > bad
+    assert abs(unmarked) < min(good, -bad)
+
+
+def test_rewards_cannot_be_shuffled_where_spans_would_tell(guesser):
+    run = recipes.capo(policy=guesser, tasks=TASKS, feedback="exact", critic=letters)
+    run.runner = replace(run.runner, feedback=shuffled(run.runner.feedback))
+    with pytest.raises(Misfit, match="needs 'spans'"):
+        run.check()
+
+
+@pytest.mark.parametrize(("name", "critic"), [("capo", "solver"), ("fine_grained", "solver"), ("prof", "solver"), ("capo", "base")])
+def test_a_step_of_the_packaged_model_on_generated_tasks(name, critic):
+    """Real tokens, real step checkers, and the model itself as critic: right answers have right steps, wrong ones mostly not."""
+    policy = load_policy("base", device="cpu")
+    run = getattr(recipes, name)(policy=policy, tasks=GYM, critic=critic, steps=1, batch=2, max_tokens=64, seed=1)
+    seen = []
+
+    async def watch(run, step, groups, metrics):
+        seen.extend(groups)
+
+    run.actions.append((1, watch))
+    run.check()
+    asyncio.run(train(run))
+    judged = [j for g in seen for j in g.judgements]
+    spans = [(j, s) for j in judged for s in j.spans]
+    assert {j.attempt for j, _ in spans} == {j.attempt for j in judged}, "every attempt was criticised"
+    assert all(j.critique for j in judged)
+    tokens = {t.id: len(t.tokens) for g in seen for a in g.attempts for t in a.traces}
+    assert all(0 <= s.start < s.end <= tokens[s.trace] for _, s in spans)
+    if critic == "solver" and name != "fine_grained":
+        assert all(s.value == 1.0 for j, s in spans if j.score == 1.0), "a wrong step never led to a right answer here"
+        assert all(any(s.value < 1 for s in j.spans) for j in judged if j.score == 0.0)
