@@ -11,8 +11,11 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[test]'
 	touch $@
 
+DEMO := expert_iteration --tasks gym:rotate_matrix@2,base_conversion@2,chain_sum@3 --steps 40 --lr 3e-4 --max-tokens 320 --eval-n 300
+
 demo: $(VENV)/ready
-	$(BIN)/journeyman run expert_iteration --out out/demo
+	$(BIN)/journeyman run $(DEMO) --out out/demo
+	$(BIN)/journeyman report out/demo
 
 test: $(VENV)/ready
 	scripts/check

@@ -302,7 +302,17 @@ async def exam_and_train(run: Run, exam: Exam, store: Store, progress: Progress,
     progress.note(f"evaluating after: {len(exam.tasks)} tasks x {exam.k}")
     before, after = json.loads(kept.read_text()), await examine(run, exam, progress)
     change = paired_difference([after["tasks"][t] for t in after["tasks"]], [before["tasks"][t] for t in after["tasks"]])
-    write_json(store.folder / "result.json", {"before": before, "after": after, "change": vars_of(change)})
+    result = {"before": before, "after": after, "change": vars_of(change), "training": spent(store, run)}
+    write_json(store.folder / "result.json", result)
+
+
+def spent(store: Store, run: Run) -> dict[str, Any]:
+    """What the training steps took, and what describes the run: recipe, arguments (its seed too) and versions."""
+    names = ("seconds", "prompt_tokens", "sampled_tokens", "trained_tokens", "compute")
+    known = store.metrics().values()
+    record = store.record()
+    told = {name: record[name] for name in ("recipe", "arguments", "versions")}
+    return {"steps": len(known), **{n: sum(x.get(n, 0.0) for x in known) for n in names}, "seed": run.runner.seed, **told}
 
 
 async def examine(run: Run, exam: Exam, progress: Progress) -> dict[str, Any]:

@@ -17,8 +17,9 @@ def main(folder: str, threads: int) -> None:
     for line in sys.stdin:
         work = json.loads(line)
         task = Workload(work["name"], work["prompts"], work["siblings"], work["tokens"], work["ends"])
-        start = time.perf_counter()
-        drawn = sample(policy, task)
+        start, drawn = time.perf_counter(), 0
+        while time.perf_counter() - start < work["least"]:
+            drawn += sample(policy, task)
         print(json.dumps({"tokens": drawn, "seconds": time.perf_counter() - start}), flush=True)
 
 

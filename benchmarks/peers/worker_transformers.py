@@ -15,10 +15,10 @@ def main(folder: str, threads: int) -> None:
     for line in sys.stdin:
         work = json.loads(line)
         prompts = [p for p in work["prompts"] for _ in range(work["siblings"])]
-        start = time.perf_counter()
-        drawn = 0
-        for at in range(0, len(prompts), work["batch"]):
-            drawn += generate(model, prompts[at : at + work["batch"]], work)
+        start, drawn = time.perf_counter(), 0
+        while time.perf_counter() - start < work["least"]:
+            for at in range(0, len(prompts), work["batch"]):
+                drawn += generate(model, prompts[at : at + work["batch"]], work)
         print(json.dumps({"tokens": drawn, "seconds": time.perf_counter() - start}), flush=True)
 
 

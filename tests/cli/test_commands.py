@@ -60,7 +60,9 @@ def test_own_recipe_as_a_program(place, model):
     done = subprocess.run(program, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment)
     assert done.returncode == 0, done.stderr
     result = json.loads((place / "deep" / "out" / "result.json").read_text())
-    assert set(result) == {"before", "after", "change"}
+    assert set(result) == {"before", "after", "change", "training"}
+    assert result["training"]["steps"] == 2
+    assert result["training"]["sampled_tokens"] > 0 < result["training"]["seconds"]
     assert result["after"]["overall"]["n_samples"] == 2 * 4
     assert "step 2/2" in done.stderr
     assert "accuracy in percent" in done.stdout
