@@ -16,8 +16,8 @@ def keep_freed_memory() -> bool:
     """Let glibc keep what is freed for the next tensor; whether it was asked to.
 
     Each operation on a CPU allocates its result. By default glibc takes every block above some threshold from the system and gives
-    it back when it is freed, and the next operation waits while the system clears the same pages again: a third of the time of
-    an update with micro-batches of 16,384 tokens (runs/bench_choices.log). The peak stays what it was. Not where there is no
+    it back when it is freed, and the next operation waits while the system clears the same pages again; keeping them makes an
+    update 1.2 times as fast (runs/bench_choices.log). The peak stays what it was. Not where there is no
     glibc, or where the user has set its thresholds (MALLOC_TRIM_THRESHOLD_, MALLOC_MMAP_THRESHOLD_).
     """
     if platform.libc_ver()[0] != "glibc" or {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys():
