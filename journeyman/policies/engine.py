@@ -21,6 +21,7 @@ import torch
 from journeyman.policies.cache import Cache
 from journeyman.policies.chat import Chat
 from journeyman.policies.fused import Fused
+from journeyman.policies.kernels import Lent
 from journeyman.policies.sampler import draw, uniforms
 from journeyman.types import Sampling, Stop
 
@@ -94,6 +95,9 @@ class Engine:
         self.seed = np.zeros(max_rows, dtype=np.uint64)
         self.temperature = np.ones(max_rows)
         self.top_p = np.ones(max_rows)
+        self.prompt = np.zeros(max_rows, dtype=np.int64)  # rows with the same number hold the same in their first columns
+        self.shared = np.zeros(max_rows, dtype=np.int64)  # so many
+        self._prompts = 0
         self.stop = np.zeros(max_rows, dtype=np.int64)  # 0: no stop strings, else 1 + index in _stops
         self._stops: list[tuple[str, ...]] = []
         self.tokens = np.zeros((max_rows, 0), dtype=np.int32)
@@ -187,6 +191,7 @@ class Engine:
         for call in calls:
             self._enter(call, weights)
             if (lender := lenders.get(call.context)) is not None:
+                self.prompt[call.row] = self.prompt[lender.row]
                 cache.write(call.row, cache.read(lender.row, int(self.length[lender.row]) - 1, len(call.context) - 1))
             elif len(call.context) > 1:
                 fresh.setdefault(call.context, []).append(call)
@@ -212,6 +217,7 @@ class Engine:
         self.rows.append(call)
         call.weights = weights
         self.length[row], self.drawn[row], self.limit[row] = len(call.context), 0, call.limit
+        self.prompt[row], self.shared[row] = 0, len(call.context) - 1
         self.last[row], self.seed[row] = call.context[-1], call.seed
         self.temperature[row], self.top_p[row] = call.sampling.temperature, call.sampling.top_p
         stop = tuple(call.sampling.stop)
@@ -233,7 +239,9 @@ class Engine:
                 padded[i, : len(context) - 1] = context[:-1]
             stored = weights.prefill(torch.from_numpy(padded).to(weights.embed.device))
             for i, context in enumerate(batch):
+                self._prompts += 1
                 for call in fresh[context]:
+                    self.prompt[call.row] = self._prompts
                     cache.write(call.row, stored[:, :, i, :, : len(context) - 1])
 
     def _widen(self, limit: int) -> None:
@@ -262,7 +270,7 @@ class Engine:
             mask = torch.from_numpy(np.where(hidden, np.float32(-np.inf), np.float32(0))).to(device, weights.embed.dtype)
         window = cache.data[:, :, :n, :, cache.clock - wide + 1 : cache.clock + 1]
         positions = torch.from_numpy(length - 1).to(device)
-        logits = weights.step(torch.from_numpy(self.last[:n]).to(device), positions, wide, window, segments, mask)
+        logits = weights.step(torch.from_numpy(self.last[:n]).to(device), positions, wide, window, segments, mask, self._lent())
         cache.clock += 1
         drawn, logp = draw(logits, uniforms(self.seed[:n], length), self.temperature[:n], self.top_p[:n], weights.kernels)
         token = drawn.cpu().numpy()
@@ -272,6 +280,12 @@ class Engine:
         self.length[:n] += 1
         self.drawn[:n] += 1
         self._leave(token, weights.architecture.vocab_size)
+
+    def _lent(self) -> Lent:
+        """Siblings read their prompt from the first of them: every row has a copy, but one copy stays in the caches."""
+        n = len(self.rows)
+        _, first, group = np.unique(self.prompt[:n], return_index=True, return_inverse=True)
+        return Lent(torch.from_numpy(first[group]), torch.from_numpy(self.shared[:n]))
 
     def _segments(self) -> list[tuple[int, int, int]]:
         """Rows in up to four runs, each attending only as far back as its own longest row. Rows are sorted by length when that
@@ -337,7 +351,18 @@ class Engine:
         """Put the rows ``sources`` in the places ``targets``."""
         assert self._cache is not None
         self._cache.move(sources, targets, int(self.length[sources].max()) - 1)
-        for column in (self.length, self.drawn, self.limit, self.last, self.seed, self.temperature, self.top_p, self.stop):
+        for column in (
+            self.length,
+            self.drawn,
+            self.limit,
+            self.last,
+            self.seed,
+            self.temperature,
+            self.top_p,
+            self.stop,
+            self.prompt,
+            self.shared,
+        ):
             column[targets] = column[sources]
         for table in (self.tokens, self.logp, self.version):
             table[targets] = table[sources]

@@ -174,12 +174,15 @@ class Fused:
         cache: Float[Tensor, "layers 2 B KV W hd"],
         segments: list[tuple[int, int, int]],
         mask: Float[Tensor, "B W"] | None,
+        lent: kernels.Lent | None = None,
     ) -> Float[Tensor, "B V"]:
         """Logits after one more token a row. The last column of ``cache`` receives its key and value; a segment (from,
         to, first) of rows attends to the columns from ``first`` on, where ``mask`` adds 0 or -inf. ``upto`` exceeds
-        every position. The compiled kernels need neither segments nor mask: a row reads its own columns only."""
+        every position. The compiled kernels need neither segments nor mask: a row reads its own columns only, or those of a row
+        that holds the same (``lent``)."""
         if self.kernels is not None:
-            return self._step(self.kernels, tokens, positions, upto, cache)
+            own = kernels.Lent(torch.arange(len(tokens)), torch.zeros_like(tokens))
+            return self._step(self.kernels, tokens, positions, upto, cache, lent or own)
         a = self.architecture
         rows, wide, group = len(tokens), cache.shape[4], a.heads // a.kv_heads
         cos, sin = (x.index_select(0, positions)[:, None] for x in self.angles(upto))
@@ -206,7 +209,9 @@ class Fused:
             h = self._finish(block, h, y.view(rows, a.heads * a.head_dim))
         return self.logits(_rms(h, self.norm, a.eps))
 
-    def _step(self, fast: kernels.Kernels, tokens: Tensor, positions: Tensor, upto: int, cache: Tensor) -> Tensor:
+    def _step(
+        self, fast: kernels.Kernels, tokens: Tensor, positions: Tensor, upto: int, cache: Tensor, lent: kernels.Lent
+    ) -> Tensor:
         """``step`` by the compiled kernels."""
         a = self.architecture
         tables = self.angles(upto)
@@ -214,7 +219,7 @@ class Fused:
         for i, block in enumerate(self.blocks):
             x = fast.rms_norm(h, block.norm, a.eps)
             heads = product(x, block.qkv, block.qkv_bias).view(len(h), a.heads + 2 * a.kv_heads, a.head_dim)
-            y = fast.attend(heads, a.heads, block.head_norm, a.eps, tables, positions, cache[i])
+            y = fast.attend(heads, a.heads, block.head_norm, a.eps, tables, positions, lent, cache[i])
             h = add_product(h, y, block.o, block.o_bias)
             gate_up = product(fast.rms_norm(h, block.mlp_norm, a.eps), block.gate_up, block.gate_up_bias)
             h = add_product(h, fast.swiglu(gate_up), block.down, block.down_bias)

@@ -75,10 +75,20 @@ inline Lanes sums_of(const Lanes* x) {
     return ADDED(c[0], c[1], LOW1, HIGH1);
 }
 
-// G query heads (G, D) over `count` columns of the keys and values that they share: y = softmax(q k / sqrt(D)) v. score holds
-// G rows of `count` rounded up to 16.
+// Where the keys and values of a row stand: the first `lent` columns in another row that began with the same prompt, so that
+// siblings read them from caches and not each its own from memory, the others in the row itself.
+struct Columns {
+    const float *keys, *values, *lent_keys, *lent_values;
+    int64_t count, lent;
+    const float* key(int64_t c, int64_t D) const { return (c < lent ? lent_keys : keys) + c * D; }
+    const float* value(int64_t c, int64_t D) const { return (c < lent ? lent_values : values) + c * D; }
+};
+
+// G query heads (G, D) over the columns that they share: y = softmax(q k / sqrt(D)) v. score holds G rows of the number of columns
+// rounded up to 16.
 template <int D, int G>
-inline void attend_heads(const float* q, const float* keys, const float* values, int64_t count, float* score, float* y) {
+inline void attend_heads(const float* q, const Columns& at, float* score, float* y) {
+    const int64_t count = at.count;
     constexpr int parts = D / 16;
     const int64_t wide = (count + 15) / 16 * 16;
     const float scale = 1.0f / std::sqrt(static_cast<float>(D));
@@ -86,7 +96,7 @@ inline void attend_heads(const float* q, const float* keys, const float* values,
         for (int g = 0; g < G; ++g) {
             Lanes product[16];
             for (int c = 0; c < 16; ++c) {
-                const float* key = keys + std::min<int64_t>(from + c, count - 1) * D;
+                const float* key = at.key(std::min<int64_t>(from + c, count - 1), D);
                 product[c] = load(q + g * D) * load(key);
                 for (int i = 1; i < parts; ++i) product[c] += load(q + g * D + 16 * i) * load(key + 16 * i);
             }
@@ -106,11 +116,13 @@ inline void attend_heads(const float* q, const float* keys, const float* values,
     }
     constexpr int sets = G * parts <= 8 ? 2 : 1;  // of accumulators, so that additions need not wait for each other
     Lanes sum[sets][G][parts] = {};
-    for (int64_t c = 0; c < count; ++c)
+    for (int64_t c = 0; c < count; ++c) {
+        const float* values = at.value(c, D);
         for (int i = 0; i < parts; ++i) {
-            const Lanes value = load(values + c * D + 16 * i);
+            const Lanes value = load(values + 16 * i);
             for (int g = 0; g < G; ++g) sum[c % sets][g][i] += score[g * wide + c] * value;
         }
+    }
     for (int g = 0; g < G; ++g)
         for (int i = 0; i < parts; ++i) {
             for (int s = 1; s < sets; ++s) sum[0][g][i] += sum[s][g][i];
@@ -120,24 +132,24 @@ inline void attend_heads(const float* q, const float* keys, const float* values,
 
 // `heads` query heads over one key head, as many at a time as registers hold.
 template <int D>
-inline void attend_group(const float* q, int64_t heads, const float* keys, const float* values, int64_t count, float* score, float* y) {
+inline void attend_group(const float* q, int64_t heads, const Columns& at, float* score, float* y) {
     constexpr int64_t most = D <= 64 ? 4 : 2;
     for (int64_t h = 0; h < heads;) {
         const int64_t now = std::min(heads - h, most);
         const float* from = q + h * D;
         float* to = y + h * D;
-        if (now == 1) attend_heads<D, 1>(from, keys, values, count, score, to);
-        if (now == 2) attend_heads<D, 2>(from, keys, values, count, score, to);
-        if (now == 3) attend_heads<D, 3>(from, keys, values, count, score, to);
-        if (now == 4) attend_heads<D, 4>(from, keys, values, count, score, to);
+        if (now == 1) attend_heads<D, 1>(from, at, score, to);
+        if (now == 2) attend_heads<D, 2>(from, at, score, to);
+        if (now == 3) attend_heads<D, 3>(from, at, score, to);
+        if (now == 4) attend_heads<D, 4>(from, at, score, to);
         h += now;
     }
 }
 
 template <int D>
 void attend_rows(const float* qkv, int64_t rows, int64_t heads, int64_t kv_heads, const float* norm, float eps, const float* cos,
-                 const float* sin, const int64_t* position, float* keys, float* values, int64_t row_stride, int64_t head_stride,
-                 int64_t at, float* y) {
+                 const float* sin, const int64_t* position, const int64_t* lender, const int64_t* lent, float* keys, float* values,
+                 int64_t row_stride, int64_t head_stride, int64_t at, float* y) {
     const int64_t group = heads / kv_heads, width = (heads + 2 * kv_heads) * D;
     const int64_t longest = 1 + *std::max_element(position, position + rows);
 #pragma omp parallel
@@ -156,7 +168,9 @@ void attend_rows(const float* qkv, int64_t rows, int64_t heads, int64_t kv_heads
                 for (int64_t h = g * group; h < (g + 1) * group; ++h)
                     turned<D>(x + h * D, norm ? norm + h * D : nullptr, eps, c, s, q.data() + (h - g * group) * D);
                 float* to = y + (r * heads + g * group) * D;
-                attend_group<D>(q.data(), group, k + first * D, v + first * D, position[r] + 1, score.data(), to);
+                const int64_t from = lender[r] * row_stride + g * head_stride + (at - position[lender[r]]) * D;
+                const Columns columns{k + first * D, v + first * D, keys + from, values + from, position[r] + 1, lent[r]};
+                attend_group<D>(q.data(), group, columns, score.data(), to);
             }
         }
     }
@@ -202,12 +216,13 @@ struct Strides {  // of a (B, H, T, D) tensor whose last dimension is dense
 extern "C" {
 
 // Heads of one layer: qkv (rows, heads + 2 kv_heads, D) -> y (rows, heads, D). Writes each row's key and value into column
-// `at` of keys and values; a row attends to the position[r] + 1 columns that end there. Returns 1 for a D it does not know.
+// `at` of keys and values; a row attends to the position[r] + 1 columns that end there, and reads the first lent[r] of them from
+// row lender[r], where they are the same (lent[r] = 0: none). Returns 1 for a D it does not know.
 int attend(const float* qkv, int64_t rows, int64_t heads, int64_t kv_heads, int64_t head_dim, const float* norm, float eps,
-           const float* cos, const float* sin, const int64_t* position, float* keys, float* values, int64_t row_stride,
-           int64_t head_stride, int64_t at, float* y) {
+           const float* cos, const float* sin, const int64_t* position, const int64_t* lender, const int64_t* lent, float* keys,
+           float* values, int64_t row_stride, int64_t head_stride, int64_t at, float* y) {
     auto run = [&](auto kernel) {
-        kernel(qkv, rows, heads, kv_heads, norm, eps, cos, sin, position, keys, values, row_stride, head_stride, at, y);
+        kernel(qkv, rows, heads, kv_heads, norm, eps, cos, sin, position, lender, lent, keys, values, row_stride, head_stride, at, y);
         return 0;
     };
     switch (head_dim) {

@@ -46,6 +46,13 @@ class Places(NamedTuple):
     full: bool
 
 
+class Lent(NamedTuple):
+    """For each row (B) the row from which its first columns are read, since both hold the same there, and how many (0: none)."""
+
+    rows: Tensor
+    columns: Tensor
+
+
 Norms = tuple[Tensor, Tensor] | None  # weights (hd) of queries and keys
 Angles = tuple[Tensor, Tensor]  # tables (at least T, hd) of cos and sin
 
@@ -56,7 +63,7 @@ class Kernels:
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
         self._attend, self._rms, self._swiglu, self._draw = library.attend, library.rms_norm, library.swiglu, library.draw
-        self._attend.argtypes = [_pointer, _int, _int, _int, _int, _pointer, _float, *[_pointer] * 5, _int, _int, _int, _pointer]
+        self._attend.argtypes = [_pointer, _int, _int, _int, _int, _pointer, _float, *[_pointer] * 7, _int, _int, _int, _pointer]
         self._rms.argtypes = [_pointer, _int, _int, _pointer, _float, _pointer]
         self._swiglu.argtypes = [_pointer, _int, _int, _pointer]
         self._draw.argtypes = [_pointer, _int, _int, *[_pointer] * 4]
@@ -85,18 +92,20 @@ class Kernels:
         eps: float,
         angles: tuple[Tensor, Tensor],
         positions: Tensor,
+        lent: Lent,
         cache: Tensor,
     ) -> Tensor:
         """qkv (B, H + 2 KV, hd) -> (B, H * hd). ``norm`` (H + KV, hd); ``angles`` tables of cos and sin; ``cache`` is one layer's
         (2, B, KV, W, hd) of any strides but the last two: its last column receives key and value, and a row attends to the
-        positions + 1 columns that end there."""
+        positions + 1 columns that end there, the first ``lent.columns`` of them read from row ``lent.rows``."""
         rows, every, size = qkv.shape
         kv = (every - heads) // 2
         y = qkv.new_empty(rows, heads * size)
         cos, sin = angles
         status = self._attend(
             *(qkv.data_ptr(), rows, heads, kv, size, None if norm is None else norm.data_ptr(), eps),
-            *(cos.data_ptr(), sin.data_ptr(), positions.data_ptr(), cache[0].data_ptr(), cache[1].data_ptr()),
+            *(cos.data_ptr(), sin.data_ptr(), positions.data_ptr(), lent.rows.data_ptr(), lent.columns.data_ptr()),
+            *(cache[0].data_ptr(), cache[1].data_ptr()),
             *(cache.stride(1), cache.stride(2), cache.shape[3] - 1, y.data_ptr()),
         )
         assert status == 0, f"head_dim {size} is none of {HEAD_DIMS}"
