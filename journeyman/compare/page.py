@@ -89,12 +89,22 @@ def budget_line(result: Json) -> Json:
     return {**mark, "x0": result["budget_tokens"], "x1": result["budget_tokens"]}
 
 
+def ahead(result: Json, label: str) -> bool:
+    """Whether a recipe is better than each other one by an interval that leaves out zero."""
+    own = [d for d in result["differences"] if label in (d["a"], d["b"])]
+    return bool(own) and all(d["low"] > 0 if d["a"] == label else d["high"] < 0 for d in own)
+
+
 def curves(result: Json) -> Json | None:
     """Held-out accuracy over what was spent."""
     ranked = sorted((r for r in result["recipes"] if r["after"]), key=lambda r: -r["after"]["mean"])
     if not ranked:
         return None
-    title = f"Held-out accuracy after training is highest with {ranked[0]['label']}: {pct(ranked[0]['after']['mean'])}"
+    best, last = ranked[0], ranked[-1]
+    if len(ranked) > 1 and not ahead(result, best["label"]):
+        title = f"Held-out accuracy after training: {pct(last['after']['mean'])} to {pct(best['after']['mean'])}, none clearly ahead"
+    else:
+        title = f"Held-out accuracy after training is highest with {best['label']}: {pct(best['after']['mean'])}"
     note = "One line a run. The dotted line is the budget. Evaluations along the way are there with --eval-every."
     shapes = [budget_line(result)]
     return figure(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.cli import main
+from journeyman.compare.page import ahead, curves
 from journeyman.compare.plan import labels_of
 from journeyman.compare.run import await_lock
 from journeyman.store import Store
@@ -141,6 +142,19 @@ def test_page(compared):
     assert all(f'data-figure="{name}"' in head for name in figures)
     assert "http://" not in head
     assert "https://" not in head
+
+
+def test_a_recipe_is_called_highest_only_where_every_difference_is_clear():
+    def result(low, high):
+        sides = [{"label": x, "after": {"mean": m}} for x, m in (("a", 0.5), ("b", 0.4))]
+        return {"recipes": sides, "differences": [{"a": "a", "b": "b", "low": low, "high": high}], "runs": [], "budget_tokens": 1}
+
+    assert ahead(result(0.01, 0.2), "a")
+    assert not ahead(result(0.01, 0.2), "b")
+    assert not ahead(result(-0.01, 0.2), "a")
+    assert ahead({"differences": [{"a": "b", "b": "a", "low": -0.3, "high": -0.1}]}, "a")
+    assert curves(result(0.01, 0.2))["title"].endswith("is highest with a: 50.0 %")
+    assert curves(result(-0.01, 0.2))["title"].endswith("40.0 % to 50.0 %, none clearly ahead")
 
 
 # ---------------------------------------------------------------------------------------- kills and failures
