@@ -6,8 +6,8 @@ Each declares ``needs`` and ``gives``, sets of the words below; ``Run.check`` wa
 
 Words: ``answer`` ``oracle`` ``world`` (strategy) · ``score`` ``trace_scores`` ``spans`` ``critique`` ``preference`` (feedback) ·
 ``siblings`` (a group of at least two) · ``tokens`` (traces hold token ids) · ``values`` ``visits`` ... (marks and streams) ·
-``lessons`` ``advantage`` ``behaviour_logp`` ``pairs`` ``targets`` (credit) · ``old_logp`` ``ref_logp`` (the learner) ·
-``forward.logp`` ``forward.entropy`` ``forward.hidden`` ... (the policy's forward outputs) ·
+``lessons`` ``advantage`` ``behaviour_logp`` ``pairs`` ``targets`` ``reward`` (credit) · ``old_logp`` ``ref_logp`` ``returns``
+``old_value`` (the learner) · ``forward.logp`` ``forward.entropy`` ``forward.hidden`` ... (the policy's forward outputs) ·
 ``evaluate.value`` ``embed`` (what a strategy may ask of a policy besides samples) · ``term.NAME`` (a lesson's term tag).
 """
 

@@ -126,6 +126,9 @@ WRITE = {
     "advantage": "a credit such as group_zscore(), leave_one_out() or imitate_best()",
     "behaviour_logp": "a credit that keeps the sampled tokens such as group_zscore(), or ratio=on_policy",
     "pairs": "a credit that gives pairs",
+    "spans": "feedback=step_checked(...), which puts a critic's view at the steps",
+    "reward": "a credit such as outcome()",
+    "forward.value": "the learner actor_critic(Gradient(...))",
     "term.sft": "a credit that gives term.sft such as imitate_best(), or leave the term out of mix(...)",
     "term.rl": "a credit that gives term.rl such as group_zscore(), or leave the term out of mix(...)",
 }

@@ -212,7 +212,7 @@ def dies(at):
     return die
 
 
-@pytest.mark.parametrize("recipe", ["expert_iteration", "dapo", "star"])
+@pytest.mark.parametrize("recipe", ["expert_iteration", "dapo", "star", "ppo"])
 def test_killed_between_steps_the_final_weights_are_the_same_bits(inside, tmp_path, recipe):
     whole = trainable(tmp_path, recipe)
     start = {k: v.clone() for k, v in tensors(whole).items()}

@@ -102,7 +102,8 @@ def curves(result: Json) -> Json | None:
         return None
     best, last = ranked[0], ranked[-1]
     if len(ranked) > 1 and not ahead(result, best["label"]):
-        title = f"Held-out accuracy after training: {pct(last['after']['mean'])} to {pct(best['after']['mean'])}, none clearly ahead"
+        span = f"{pct(last['after']['mean'])} to {pct(best['after']['mean'])}"
+        title = f"Held-out accuracy after training: {span}, none clearly ahead"
     else:
         title = f"Held-out accuracy after training is highest with {best['label']}: {pct(best['after']['mean'])}"
     note = "One line a run. The dotted line is the budget. Evaluations along the way are there with --eval-every."

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from journeyman.credit.on_sampled import Drawn, Rule, Shaper, answering, lesson
 from journeyman.credit.rules import Scores
+from journeyman.credit.sampled import Drawn, Rule, Shaper, answering, lesson
 from journeyman.protocols import Render, words
 from journeyman.types import Attempt, Group, Lesson, Trace
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from journeyman.credit.on_sampled import Shaper, on_sampled
+from journeyman.credit.on_sampled import on_sampled
 from journeyman.credit.rules import against_others, centred, zscores
+from journeyman.credit.sampled import Shaper
 from journeyman.protocols import Render
 from journeyman.types import Group, Lesson
 

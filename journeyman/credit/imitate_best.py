@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from journeyman.protocols import Render, Schedule, declare, value, words
+from journeyman.protocols import Render, Schedule, value, words
 from journeyman.types import Group, Lesson
-
-_ANNOTATED = re.compile(r"<<([^<>=]*)=([^<>]*)>>")
-_NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?"
-_EQUATION = re.compile(rf"((?:[(\s]*{_NUMBER}[)\s]*[-+*/×÷x])+[(\s]*{_NUMBER}[)\s]*)=\s*\$?({_NUMBER})")
 
 
 @dataclass(frozen=True)
@@ -74,15 +69,3 @@ class imitate_best:
             group=group.id,
             attempt=attempt.id,
         )
-
-
-@declare()
-def equation_list(text: str) -> Hashable:
-    """The equations of a text in order, blanks and thousands commas taken out: what RFT compares reasoning paths by.
-
-    Reads <<3+4=7>> annotations where there are any, else "number operator number ... = number". A text without equations
-    is its own stripped self, so that answers in words are not all one.
-    """
-    found = _ANNOTATED.findall(text) or _EQUATION.findall(text)
-    plain = str.maketrans({" ": None, ",": None, "\n": None, "$": None, "×": "*", "x": "*", "÷": "/"})
-    return tuple(f"{left}={right}".translate(plain) for left, right in found) or text.strip()

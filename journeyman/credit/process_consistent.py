@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from journeyman.credit.group_relative import group_zscore
 from journeyman.protocols import Credit, Render, Words, words
-from journeyman.types import Attempt, Group, Judgement, Lesson
+from journeyman.types import Group, Lesson, Span
 
 
 @dataclass(frozen=True)
@@ -50,30 +51,28 @@ class process_consistent:
         return self.inner.gives
 
     def __call__(self, group: Group, render: Render) -> list[Lesson]:
-        judged = [(a, j) for a in group.attempts if (j := group.judgement(a)) is not None and j.score is not None]
-        values = [s.value for _, j in judged for s in j.spans]
+        found = [(a, group.judgement(a)) for a in group.attempts]
+        judged = [(a, j.spans, j.score >= self.threshold) for a, j in found if j is not None and j.score is not None]
+        values = [s.value for _, spans, _ in judged for s in spans]
         middle = sum(values) / len(values) if values else 0.0
-        order = sorted(judged, key=lambda x: (self.consistency(x[1], middle), x[0].id))
-        right = [a for a, j in order if self.right(j)]
-        wrong = [a for a, j in order if not self.right(j)]
+        order = sorted(judged, key=lambda x: (self.consistency(x[1], x[2], middle), x[0].id))
+        right = [a for a, _, good in order if good]
+        wrong = [a for a, _, good in order if not good]
         if self.wrong_at_random:
             random.Random(f"{self.seed}/{group.id}").shuffle(wrong := sorted(wrong, key=lambda a: a.id))
         k = removed(len(right), len(wrong), self.remove)
         kept = {a.id for a in (*right[k:], *wrong[max(0, self.remove - k) :])}
-        attempts: tuple[Attempt, ...] = tuple(a for a in group.attempts if a.id in kept)
+        attempts = tuple(a for a in group.attempts if a.id in kept)
         judgements = tuple(j for j in group.judgements if j.attempt in kept)
         return self.inner(replace(group, attempts=attempts, judgements=judgements), render)
 
-    def right(self, judgement: Judgement) -> bool:
-        return judgement.score is not None and judgement.score >= self.threshold
-
-    def consistency(self, judgement: Judgement, middle: float) -> float:
+    def consistency(self, spans: Sequence[Span], right: bool, middle: float) -> float:
         """How well the steps agree with the outcome; 0 where no step was judged."""
-        n = len(judgement.spans)
+        n = len(spans)
         if n == 0:
             return 0.0
-        mean = sum(2 * (s.value - middle) for s in judgement.spans) / n
-        return mean * (1 if self.right(judgement) else -1) - self.penalty * (not self.fewest <= n <= self.most)
+        mean = sum(2 * (s.value - middle) for s in spans) / n
+        return mean * (1 if right else -1) - self.penalty * (not self.fewest <= n <= self.most)
 
 
 def removed(right: int, wrong: int, remove: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from journeyman.credit.group_relative import group_zscore
+from journeyman.credit.hinted import first_answer, was_hinted
 from journeyman.protocols import Credit, Render, Words, words
 from journeyman.types import Attempt, Group, Judgement, Lesson
 
@@ -66,17 +67,3 @@ class self_explained:
         judgement, text = group.judgement(attempt), attempt.answer.text.casefold() if attempt.answer else ""
         right = judgement is not None and judgement.score is not None and judgement.score >= self.threshold
         return right and not any(word.casefold() in text for word in self.reveals)
-
-
-def was_hinted(attempt: Attempt) -> bool:
-    """Whether the answer is of a trace that saw the hint."""
-    trace = attempt.trace(attempt.answer.trace if attempt.answer else None)
-    return trace is not None and bool(trace.marks.get("hinted"))
-
-
-def first_answer(attempt: Attempt) -> Attempt:
-    """The attempt with the answer it gave before the hint."""
-    answer = attempt.answer
-    if answer is None or not answer.candidates:
-        raise ValueError(f"attempt {attempt.id!r} was hinted but holds no first answer; write rationalize() as the strategy")
-    return replace(attempt, answer=answer.candidates[0])

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from journeyman.credit.on_sampled import answering, lesson
 from journeyman.credit.rules import Scores
+from journeyman.credit.sampled import answering, lesson
 from journeyman.protocols import Render, words
 from journeyman.types import Group, Judgement, Lesson, Trace
 

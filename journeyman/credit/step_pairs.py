@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from journeyman.credit.on_sampled import warmth
+from journeyman.credit.sampled import lesson, warmth
 from journeyman.protocols import Render, Schedule, value, words
-from journeyman.types import Group, Lesson, Trace
+from journeyman.types import Attempt, Group, Lesson, Trace
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class step_pairs:
                 if gap > value(self.margin) and at < min(len(best.tokens), len(worst.tokens)):
                     joined = f"{attempt.id}: {best.id} > {worst.id}"
                     doubt = min(1 - confidence(best, worst), 0.5)
-                    both = [step(group, attempt.id, t, at, sign, doubt, joined) for t, sign in ((best, 1.0), (worst, -1.0))]
+                    both = [step(group, attempt, t, at, sign, doubt, joined) for t, sign in ((best, 1.0), (worst, -1.0))]
                     found.append((-gap, joined, both))
         return [x for *_, both in sorted(found, key=lambda f: f[:2])[: self.keep] for x in both]
 
@@ -70,19 +70,9 @@ def confidence(best: Trace, worst: Trace) -> float:
     return 1 / (1 + worst.marks["visits"] / max(1, best.marks["visits"]))
 
 
-def step(group: Group, attempt: str, trace: Trace, at: int, sign: float, doubt: float, joined: str) -> Lesson:
+def step(group: Group, attempt: Attempt, trace: Trace, at: int, sign: float, doubt: float, joined: str) -> Lesson:
     """The trace's own tokens from ``at`` on, as half of a pair."""
     own = tuple(s and i >= at for i, s in enumerate(trace.sampled))
-    return Lesson(
-        tokens=trace.tokens,
-        train=own,
-        advantage=tuple(sign if x else 0.0 for x in own),
-        policy=trace.policy,
-        term="preference",
-        behaviour_logp=trace.logp,
-        temperature=warmth(trace),
-        streams={"smoothing": tuple(doubt if x else 0.0 for x in own)},
-        pair=joined,
-        group=group.id,
-        attempt=attempt,
-    )
+    doubts = tuple(doubt if x else 0.0 for x in own)
+    made = lesson(group, attempt, trace, warmth(trace), own, sign)
+    return replace(made, term="preference", streams={"smoothing": doubts}, pair=joined)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from journeyman.credit.on_sampled import Shaper, on_sampled
+from journeyman.credit.on_sampled import on_sampled
 from journeyman.credit.rules import Scores
+from journeyman.credit.sampled import Shaper
 from journeyman.protocols import Render
 from journeyman.types import Group, Lesson
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from journeyman.credit.demonstrate import demonstrate
-from journeyman.credit.on_sampled import Rule, answering, lesson
 from journeyman.credit.rules import centred
+from journeyman.credit.sampled import Rule, answering, lesson
 from journeyman.protocols import Render, words
 from journeyman.types import Group, Lesson
 

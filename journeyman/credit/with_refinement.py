@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from journeyman.credit.on_sampled import Rule, lesson, warmth
 from journeyman.credit.rules import centred
+from journeyman.credit.sampled import Rule, lesson, warmth
 from journeyman.credit.with_demonstration import marked
 from journeyman.protocols import Render, words
 from journeyman.types import Attempt, Group, Lesson, Trace

@@ -1,53 +1,17 @@
 """Critics: ``await critic(task, text)`` says which parts of a text are right. Any async function of that shape is one.
 
-``step_checked`` asks a critic and puts what it says at the tokens. None is an abstention: the critic has no view.
+``step_checked`` asks a critic and puts what it says at the tokens. None is an abstention: the critic has no view. A model as
+critic is ``by_policy``.
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
-from typing import Literal
 
-from journeyman.prompts import ASK_VERIFY
-from journeyman.protocols import Policy
-from journeyman.scope import seed_of
+from journeyman.feedback.critique import Critic, Critique, of_steps
 from journeyman.tasks.gym import entry_of
 from journeyman.tasks.solvers import SOLVERS, split_steps
-from journeyman.types import Sampling, Task
-
-Rule = Literal["all", "majority", "mean"]
-_VERDICT = re.compile(r"^\s*(\d{1,4}):.*\b(right|wrong)\s*$", re.MULTILINE)
-_CALLS = count()  # a critic's calls need names of their own; seeds come from what is asked
-
-
-@dataclass(frozen=True)
-class Critique:
-    """Values in [0, 1] (1 right, 0 wrong) of parts of a text as (start, end, value) in characters, in order, and the critic's
-    words. A part that is missing at the end of the text is (length, length, value)."""
-
-    parts: tuple[tuple[int, int, float], ...]
-    text: str = ""
-
-
-Critic = Callable[[Task, str], Awaitable[Critique | None]]
-
-
-def of_steps(text: str, values: Sequence[float | None], words: str = "") -> Critique:
-    """The critique of a text's steps (``split_steps``) by their values, None where a step was not judged. One value more than
-    there are steps is that of the step that is missing."""
-    places: list[tuple[int, int]] = []
-    at = 0
-    for step in split_steps(text):
-        begin = text.index(step, at)
-        at = begin + len(step)
-        places.append((begin, at))
-    places.append((len(text), len(text)))
-    found = [(*place, v) for place, v in zip(places, values, strict=False) if v is not None]
-    return Critique(tuple(found), words)
+from journeyman.types import Task
 
 
 @dataclass(frozen=True)
@@ -100,59 +64,3 @@ class weighed:
         found = [(c, w) for critic, w in self.critics if (c := await critic(task, text)) is not None]
         parts = sorted((start, end, (1 + w * (2 * v - 1)) / 2) for c, w in found for start, end, v in c.parts)
         return Critique(tuple(parts), "\n\n".join(c.text for c, _ in found if c.text)) if found else None
-
-
-@dataclass(frozen=True)
-class by_policy:
-    """A model as critic: asked ``ask`` about the task and the text, it writes ``1: ... right`` or ``2: ... wrong`` for each step,
-    as the packaged base model was taught (role "verify").
-
-    With several ``critiques`` a step is wrong when all of them say so ("all"), when more than half do ("majority"), or to the
-    share that does ("mean"); a critique that does not name a step does not call it wrong. Steps that none names are not judged;
-    abstains where nothing can be read. ``temperature`` 0 is greedy, so several critiques need more. What it draws follows from
-    the task and the text. Its tokens are in no attempt's cost. Raises where task and text do not fit its context.
-    """
-
-    policy: Policy
-    critiques: int = 1
-    rule: Rule = "all"
-    temperature: float = 0.0
-    max_tokens: int = 256
-    ask: str = ASK_VERIFY[0]
-
-    def __post_init__(self) -> None:
-        if self.critiques < 1 or (self.critiques > 1 and not self.temperature > 0) or self.rule not in ("all", "majority", "mean"):
-            raise ValueError(
-                f"by_policy has critiques={self.critiques}, temperature={self.temperature}, rule={self.rule!r}; expected "
-                "at least 1 critique, for several a temperature above 0 (greedy ones are alike), and a rule all, majority or mean"
-            )
-
-    async def __call__(self, task: Task, text: str) -> Critique | None:
-        *before, last = task.prompt
-        prompt = (*before, {**last, "content": "\n\n".join(x.strip() for x in (last["content"], text, self.ask))})
-        sampling = Sampling(self.max_tokens, self.temperature)
-        seeds = [seed_of("critic", task.id, text, str(k)) for k in range(self.critiques)]
-        calls = [self.policy.sample(prompt, sampling, id=f"critic/{next(_CALLS)}:0", seed=s, role="critic") for s in seeds]
-        said = [trace.text for trace in await asyncio.gather(*calls)]
-        values = voted([verdicts(x) for x in said], self.rule)
-        steps = len(split_steps(text))
-        if not values.keys() & set(range(steps + 1)):
-            return None
-        return of_steps(text, [values.get(k) for k in range(steps + 1)], "\n\n".join(said))
-
-
-def verdicts(said: str) -> dict[int, bool]:
-    """Step (from 0) -> right, as a critique's lines say; the first line about a step counts."""
-    found: dict[int, bool] = {}
-    for number, verdict in _VERDICT.findall(said):
-        found.setdefault(int(number) - 1, verdict == "right")
-    return found
-
-
-def voted(critiques: Sequence[Mapping[int, bool]], rule: Rule) -> dict[int, float]:
-    """Step -> value of several critiques together (see ``by_policy``)."""
-    values: dict[int, float] = {}
-    for step in sorted({s for c in critiques for s in c}):
-        wrong = sum(not c.get(step, True) for c in critiques) / len(critiques)
-        values[step] = 1 - wrong if rule == "mean" else float(wrong < 1 if rule == "all" else wrong <= 0.5)
-    return values

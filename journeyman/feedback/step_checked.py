@@ -7,9 +7,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from journeyman.feedback.critics import Critic, Critique
+from journeyman.feedback.critique import Critic, Critique, answer_trace
 from journeyman.protocols import Feedback, Words, words
-from journeyman.types import Attempt, Group, Judgement, Span, Trace
+from journeyman.types import Group, Judgement, Span, Trace
 
 Decode = Callable[[Sequence[int]], str]  # the text of drawn tokens, a final end token left out
 
@@ -71,14 +71,3 @@ class step_checked:
         """The first token of the trace that shows nothing of the first ``at`` characters of its text."""
         drawn = trace.tokens[trace.start :]
         return trace.start + bisect_left(range(len(drawn)), at, key=lambda n: len(self.decode(drawn[:n])))
-
-
-def answer_trace(attempt: Attempt) -> Trace:
-    """The trace that drew an attempt's answer."""
-    trace = attempt.trace(attempt.answer.trace if attempt.answer else None)
-    if trace is None or attempt.answer is None or trace.text != attempt.answer.text or not trace.tokens:
-        raise ValueError(
-            f"the answer of attempt {attempt.id!r} is not the text of a trace with token ids, so its parts have no tokens; write a "
-            "strategy that answers from a trace it sampled"
-        )
-    return trace

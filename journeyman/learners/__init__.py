@@ -1,8 +1,9 @@
 """Learners: ``update(policy, lessons) -> metrics``, and the learning-rate schedules they take."""
 
+from journeyman.learners.actor_critic import actor_critic
 from journeyman.learners.gradient import Gradient
 from journeyman.learners.mirror_prox import mirror_prox
 from journeyman.learners.restart import restart
 from journeyman.learners.schedules import constant, cosine, linear
 
-__all__ = ["Gradient", "constant", "cosine", "linear", "mirror_prox", "restart"]
+__all__ = ["Gradient", "actor_critic", "constant", "cosine", "linear", "mirror_prox", "restart"]

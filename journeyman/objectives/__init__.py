@@ -6,7 +6,7 @@ Metrics are tensors [sum, count] (2), which add up over micro-batches; the learn
 from journeyman.objectives.agreement import agreement
 from journeyman.objectives.clips import cap, no_clip, ppo_clip
 from journeyman.objectives.demonstrated import demonstrated
-from journeyman.objectives.dpo import dpo, step_dpo
+from journeyman.objectives.dpo import dpo
 from journeyman.objectives.drift import drift_penalty
 from journeyman.objectives.entropy import entropy_bonus
 from journeyman.objectives.entropy_clip import entropy_clip
@@ -18,12 +18,17 @@ from journeyman.objectives.kto import kto
 from journeyman.objectives.nash import nash
 from journeyman.objectives.nll import nll
 from journeyman.objectives.orpo import chosen_nll, orpo
-from journeyman.objectives.ratios import on_policy, over_behaviour, over_old, probability, sequence_ratio, times, truncated
+from journeyman.objectives.plus import plus, weighted
+from journeyman.objectives.ratios import on_policy, over_behaviour, over_old, probability, times
 from journeyman.objectives.reducers import fixed_length, sequence_mean, sequence_sum, token_mean
+from journeyman.objectives.sequence_ratio import sequence_ratio
 from journeyman.objectives.simpo import simpo
 from journeyman.objectives.soft_gate import soft_gate
-from journeyman.objectives.sums import mix, plus, weighted
+from journeyman.objectives.step_dpo import step_dpo
+from journeyman.objectives.sums import mix
 from journeyman.objectives.surrogate import surrogate
+from journeyman.objectives.truncated import truncated
+from journeyman.objectives.value_loss import value_loss
 
 __all__ = [
     "agreement",
@@ -64,5 +69,6 @@ __all__ = [
     "times",
     "token_mean",
     "truncated",
+    "value_loss",
     "weighted",
 ]

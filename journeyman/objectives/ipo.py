@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from journeyman.batch import Batch
-from journeyman.objectives.pairing import check_reference, mean_over_pairs, pairs_of, report, row_log_ratio, row_logp
+from journeyman.objectives.answers import check_reference, row_log_ratio, row_logp
+from journeyman.objectives.pairing import mean_over_pairs, pairs_of, report
 from journeyman.protocols import Schedule, Words, value, words
 
 

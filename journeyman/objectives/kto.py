@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from journeyman.batch import Batch
+from journeyman.objectives.answers import check_reference, row_log_ratio
 from journeyman.objectives.common import at_least, whole
-from journeyman.objectives.pairing import check_reference, row_log_ratio, together
+from journeyman.objectives.pairing import together
 from journeyman.protocols import Schedule, Words, value, words
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from journeyman.batch import Batch
+from journeyman.objectives.answers import row_log_ratio, row_logp
 from journeyman.objectives.common import LARGEST, at_least, over_tokens, stream, whole
-from journeyman.objectives.pairing import row_log_ratio, row_logp
 from journeyman.protocols import Schedule, value, words
 
 

@@ -1,4 +1,4 @@
-"""What preference objectives share: which rows of a batch belong together, and sums over a lesson's own tokens.
+"""What preference objectives share: which rows of a batch belong together, and the loss over pairs.
 
 A pair is two lessons with one ``group`` and ``pair``: the preferred one has a positive advantage, the rejected one a
 negative one (see ``credit.pairs``). The learner keeps them in one micro-batch.
@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from journeyman.batch import Batch
-from journeyman.objectives.common import at_least, stream, trained_logp, whole
-from journeyman.protocols import Schedule
-
-REFERENCES = {"ref_logp": "the policy as the run started", "old_logp": "the policy as the step's lessons came in"}
+from journeyman.objectives.common import whole
 
 
 def together(batch: Batch) -> dict[tuple[str, str], list[int]]:
@@ -45,24 +43,9 @@ def pairs_of(batch: Batch) -> tuple[Tensor, Tensor]:
     return torch.tensor(chosen, device=device), torch.tensor(rejected, device=device)
 
 
-def wide(x: Tensor) -> Tensor:
-    """At least float32: sums over hundreds of tokens lose their margin in less."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def row_logp(batch: Batch) -> Tensor:
-    """Sum of logp over each lesson's trained tokens (B)."""
-    return wide(trained_logp(batch)).sum(1)
-
-
-def row_mean_logp(batch: Batch) -> Tensor:
-    """Mean of logp over each lesson's trained tokens (B)."""
-    return row_logp(batch) / batch.train.sum(1).clamp(min=1)
-
-
-def row_log_ratio(batch: Batch, reference: str) -> Tensor:
-    """Sum of logp - reference over each lesson's trained tokens (B)."""
-    return torch.where(batch.train, wide(trained_logp(batch)) - stream(batch, reference), 0.0).sum(1)
+def logistic(margin: Tensor, smoothing: Tensor | float) -> Tensor:
+    """-(1 - smoothing) log sigmoid(margin) - smoothing log sigmoid(-margin)."""
+    return (1 - smoothing) * softplus(-margin) + smoothing * softplus(margin)
 
 
 def mean_over_pairs(per_pair: Tensor, chosen: Tensor, batch: Batch) -> Tensor:
@@ -75,17 +58,3 @@ def report(margin: Tensor, chosen_logp: Tensor) -> dict[str, Tensor]:
     values = {"margin": margin, "pair_accuracy": (margin > 0).double(), "chosen_logp": chosen_logp}
     count = torch.tensor(float(len(margin)), dtype=torch.float64, device=margin.device)
     return {k: torch.stack([v.detach().double().sum(), count]) for k, v in values.items()}
-
-
-def check_reference(part: str, reference: str) -> None:
-    """Refuse a reference that no learner gives."""
-    if reference not in REFERENCES:
-        known = ", ".join(f"{k!r} ({v})" for k, v in REFERENCES.items())
-        raise ValueError(f"{part} has reference={reference!r}, expected one of {known}")
-
-
-def check_smoothing(part: str, smoothing: float | Schedule) -> None:
-    """Refuse a share of flipped labels that is not in [0, 0.5]."""
-    at_least(part, "smoothing", smoothing, 0)
-    if isinstance(smoothing, int | float) and smoothing > 0.5:
-        raise ValueError(f"{part} has smoothing={smoothing}, expected a number from 0 to 0.5")

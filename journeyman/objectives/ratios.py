@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from journeyman.batch import Batch
-from journeyman.objectives.common import Ratio, at_least, exp_difference, stream, trained_logp
+from journeyman.objectives.common import Ratio, exp_difference, stream, trained_logp
 from journeyman.protocols import Words, declare, needs_of, words
 
 
@@ -35,46 +35,6 @@ def probability(batch: Batch) -> Tensor:
     """exp(logp): over 1. Dynamic fine-tuning (DFT), Wu et al. 2025, arXiv 2508.05629."""
     logp = trained_logp(batch)
     return exp_difference(logp, torch.zeros_like(logp))
-
-
-@dataclass(frozen=True)
-class sequence_ratio:
-    """GSPO: one ratio for a whole answer, s = exp(mean over its trained tokens of log of(token)), at each of its tokens.
-
-    Zheng et al. 2025, arXiv 2507.18071. Use it with ``sequence_mean`` (the gradient of s is s / length at each token) and
-    ``ppo_clip(3e-4, 4e-4)``: s is a geometric mean, and a range of 0.2 would never clip it.
-    """
-
-    of: Ratio = over_old
-    gives = words()
-
-    @property
-    def needs(self) -> Words:
-        return needs_of(self.of)
-
-    def __call__(self, batch: Batch) -> Tensor:
-        log_ratio = torch.where(batch.train, self.of(batch).log(), 0.0)
-        length = batch.train.sum(1, keepdim=True).clamp(min=1)
-        return (log_ratio.sum(1, keepdim=True) / length).exp().expand_as(log_ratio)
-
-
-@dataclass(frozen=True)
-class truncated:
-    """Truncated importance weight for a sampler that is not quite the learner: min(exp(old_logp - behaviour_logp), cap).
-
-    Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training" (a report without arXiv id).
-    It is a ``correction`` of ``surrogate``: the clip must not see it.
-    """
-
-    cap: float = 2.0
-    needs = words("old_logp", "behaviour_logp")
-    gives = words()
-
-    def __post_init__(self) -> None:
-        at_least("truncated", "cap", self.cap, 1)
-
-    def __call__(self, batch: Batch) -> Tensor:
-        return exp_difference(stream(batch, "old_logp"), stream(batch, "behaviour_logp")).clamp(max=self.cap)
 
 
 @dataclass(frozen=True, init=False)

@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from journeyman.batch import Batch
+from journeyman.objectives.answers import row_logp, row_mean_logp
 from journeyman.objectives.common import at_least
-from journeyman.objectives.pairing import mean_over_pairs, pairs_of, report, row_logp, row_mean_logp
+from journeyman.objectives.pairing import mean_over_pairs, pairs_of, report
 from journeyman.protocols import Schedule, value, words
 
 

@@ -81,9 +81,10 @@ def forward(read: Read, head: Callable[[Tensor], Tensor], vocab: int, batch: Bat
         width = int(batch.lengths[part].max())
         tokens, train = batch.tokens[part, :width], batch.train[part, :width]
         states, where = read(tokens, train, batch.lengths[part])
-        logp, entropy = score(states, where, head, vocab, tokens, train, batch.temperature[part], "entropy" in short)
-        out["logp"].append(F.pad(logp, (0, full - width)))
-        out["entropy"].append(F.pad(entropy, (0, full - width)))
+        if short != {"hidden"}:
+            logp, entropy = score(states, where, head, vocab, tokens, train, batch.temperature[part], "entropy" in short)
+            out["logp"].append(F.pad(logp, (0, full - width)))
+            out["entropy"].append(F.pad(entropy, (0, full - width)))
         if "hidden" in short:
             out["hidden"].append(F.pad(states[where], (0, 0, 0, full - width)))
     return {name: torch.cat(parts) for name, parts in out.items() if name in short}

@@ -26,6 +26,7 @@ from journeyman.recipes.luffy import luffy
 from journeyman.recipes.nash_mp import nash_mp
 from journeyman.recipes.nft import nft
 from journeyman.recipes.orpo import orpo
+from journeyman.recipes.ppo import ppo
 from journeyman.recipes.prof import prof
 from journeyman.recipes.reinforce_pp import reinforce_pp
 from journeyman.recipes.rft import rft
@@ -65,6 +66,7 @@ __all__ = [
     "nash_mp",
     "nft",
     "orpo",
+    "ppo",
     "prof",
     "reinforce_pp",
     "rft",

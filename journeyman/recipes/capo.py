@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from journeyman.credit import step_penalised
 from journeyman.curricula import uniform
-from journeyman.feedback.critics import Critic
+from journeyman.feedback.critique import Critic
 from journeyman.learners import Gradient
 from journeyman.objectives import over_behaviour, ppo_clip, sequence_mean, surrogate
 from journeyman.protocols import Feedback, Tasks, Trainable

@@ -7,7 +7,9 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from journeyman.feedback import step_checked
-from journeyman.feedback.critics import Critic, by_policy, by_solver
+from journeyman.feedback.by_policy import by_policy
+from journeyman.feedback.critics import by_solver
+from journeyman.feedback.critique import Critic
 from journeyman.policies import load_policy
 from journeyman.protocols import Feedback, Tasks, Trainable
 from journeyman.run import Policies

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from journeyman.credit import span_returns
 from journeyman.curricula import uniform
-from journeyman.feedback.critics import Critic, new_steps, weighed
+from journeyman.feedback.critics import new_steps, weighed
+from journeyman.feedback.critique import Critic
 from journeyman.learners import Gradient
 from journeyman.objectives import over_behaviour, ppo_clip, surrogate, token_mean
 from journeyman.protocols import Feedback, Tasks, Trainable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from journeyman.credit import span_returns
 from journeyman.curricula import uniform
-from journeyman.feedback.critics import Critic
+from journeyman.feedback.critique import Critic
 from journeyman.learners import Gradient
 from journeyman.objectives import k2, kl_penalty, over_behaviour, plus, ppo_clip, surrogate, token_mean
 from journeyman.protocols import Feedback, Tasks, Trainable

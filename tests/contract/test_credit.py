@@ -54,6 +54,7 @@ WHOLE = {
     "process_consistent": credit.process_consistent(remove=0),
     "step_penalised": credit.step_penalised(),
     "span_returns": credit.span_returns(outcome=0.3),
+    "outcome": credit.outcome(),
     "within": credit.within(group_mean(), credit.length_cycle(8, 5, 4)),
 }
 INNER = {

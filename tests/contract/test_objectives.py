@@ -52,6 +52,7 @@ WHOLE = {
     "importance_kl": objectives.importance_kl(),
     "entropy_bonus": objectives.entropy_bonus(),
     "drift_penalty": objectives.drift_penalty(),
+    "value_loss": objectives.value_loss(0.5, 0.2, sequence_mean),
     "plus": plus(surrogate(ppo_clip(), over_old, sequence_mean), kl_penalty(0.04, reduce=sequence_mean)),
     "weighted": weighted(nll(), 0.5),
     "mix": mix(rl=surrogate(ppo_clip(), over_behaviour), sft=nll()),
@@ -80,7 +81,8 @@ def lessons(seed=0, n=8):
         n = len(x.tokens)
         off = float(torch.rand((), generator=g) < 0.3)
         heat, mark = (2 * torch.rand(n, generator=g) - 1).tolist(), (torch.rand(n, generator=g) < 0.5).float().tolist()
-        return {"ref_logp": near(x), "off_policy": (off,) * n, "heat": tuple(heat), "restrained": tuple(mark)}
+        values = {"returns": near(x), "old_value": near(x)}
+        return {"ref_logp": near(x), "off_policy": (off,) * n, "heat": tuple(heat), "restrained": tuple(mark)} | values
 
     return [replace(x, old_logp=near(x), streams=extra(x)) for x in made]
 
@@ -94,7 +96,8 @@ class Table:
         for x in lessons:
             logp = (-scale * torch.rand(len(x.tokens), generator=g, dtype=torch.float64)).requires_grad_()
             entropy = torch.rand(len(x.tokens), generator=g, dtype=torch.float64).requires_grad_()
-            self.rows[x.attempt] = (logp, entropy)
+            worth = torch.randn(len(x.tokens), generator=g, dtype=torch.float64).requires_grad_()
+            self.rows[x.attempt] = (logp, entropy, worth)
 
     def out(self, batch):
         def pad(which):
@@ -103,7 +106,7 @@ class Table:
                 [torch.cat([self.rows[x.attempt][which], full[i, len(x.tokens) :]]) for i, x in enumerate(batch.lessons)]
             )
 
-        return batch.with_out({"logp": pad(0), "entropy": pad(1)})
+        return batch.with_out({"logp": pad(0), "entropy": pad(1), "value": pad(2)})
 
     def leaves(self):
         return [t for row in self.rows.values() for t in row]
@@ -223,9 +226,10 @@ def test_extreme_ratios_stay_finite(name, dtype, far):
         theta = torch.full(batch.tokens.shape, logp, dtype=dtype, requires_grad=True)
         entropy = torch.full(batch.tokens.shape, 0.1, dtype=dtype, requires_grad=True)
         loud = replace(batch, streams={k: torch.full_like(v, stream) for k, v in batch.streams.items()})
-        loss, metrics = OBJECTIVES[name](loud.with_out({"logp": theta, "entropy": entropy}))
+        worth = torch.full(batch.tokens.shape, 0.5, dtype=dtype, requires_grad=True)
+        loss, metrics = OBJECTIVES[name](loud.with_out({"logp": theta, "entropy": entropy, "value": worth}))
         assert torch.isfinite(loss)
-        grads = torch.autograd.grad(loss, [theta, entropy], allow_unused=True)
+        grads = torch.autograd.grad(loss, [theta, entropy, worth], allow_unused=True)
         assert all(torch.isfinite(g).all() for g in grads if g is not None)
         assert all(torch.isfinite(m).all() for m in metrics.values())
 

@@ -30,8 +30,8 @@ from journeyman.credit.covariance import covariances
 from journeyman.credit.down_sampled import widest
 from journeyman.credit.length_cycle import stair, stair_cosine
 from journeyman.credit.rules import centred, zscores
-from journeyman.credit.token_average import heats
 from journeyman.credit.uncertainty import runs
+from journeyman.credit.with_heat import heats
 from journeyman.protocols import Part, Schedule
 from journeyman.testing import decode
 from journeyman.types import Answer, Attempt, Lesson, Trace

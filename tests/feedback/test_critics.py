@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from journeyman.feedback import each, exact, gym, step_checked
-from journeyman.feedback.critics import Critique, by_policy, by_solver, new_steps, of_steps, verdicts, voted, weighed
+from journeyman.feedback.by_policy import by_policy, verdicts, voted
+from journeyman.feedback.critics import by_solver, new_steps, weighed
+from journeyman.feedback.critique import Critique, of_steps
 from journeyman.policies import load_policy
 from journeyman.prompts import ASK_VERIFY
 from journeyman.tasks import gym as tasks

@@ -10,7 +10,9 @@ import torch
 from journeyman import recipes
 from journeyman.credit import self_explained, span_returns, step_penalised, turn_decayed, with_refinement
 from journeyman.feedback import each, exact, shuffled
-from journeyman.feedback.critics import by_policy, by_solver, of_steps
+from journeyman.feedback.by_policy import by_policy
+from journeyman.feedback.critics import by_solver
+from journeyman.feedback.critique import of_steps
 from journeyman.learners import Gradient
 from journeyman.loop import train
 from journeyman.objectives import surrogate

@@ -11,7 +11,7 @@ import torch
 from journeyman import recipes
 from journeyman.evaluation import Exam
 from journeyman.feedback import exact, shuffled
-from journeyman.feedback.critics import of_steps
+from journeyman.feedback.critique import of_steps
 from journeyman.learners import Gradient
 from journeyman.loop import train
 from journeyman.objectives import nll
@@ -104,6 +104,7 @@ LEARNERS = {
     "orpo": {"lr": 3e-3, "steps": 8, "batch": 32, "keep": 8},
     "iterative_dpo": {"lr": 3e-3, "steps": 8, "batch": 32, "keep": 8},
     "nft": {"lr": 3e-3, "steps": 40, "batch": 32, "refills": 1},
+    "ppo": {"lr": 3e-3, "steps": 25, "batch": 32},
     "reinforce_pp": {"lr": 3e-3, "steps": 30, "batch": 32},
     "luffy": {"lr": 3e-3, "steps": 25, "batch": 32},
     "nash_mp": {"lr": 3e-3, "steps": 44, "batch": 32, "updates": 2},
