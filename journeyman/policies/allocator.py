@@ -8,7 +8,7 @@ import os
 import platform
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-_LARGEST = 1 << 30  # bytes; larger blocks go back to the system at once
+_LARGEST = 1 << 26  # bytes; larger blocks go back to the system at once, so that caches of many sizes do not pile up
 
 
 @functools.cache

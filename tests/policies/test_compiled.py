@@ -251,15 +251,15 @@ def test_sampling_in_int8_is_near_and_tells_its_own_log_probabilities():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="not glibc")
 def test_freed_memory_is_kept():
-    """Making and dropping 64 MiB again and again takes pages from the system once, not each time; who has set glibc's thresholds
+    """Making and dropping 16 MiB again and again takes pages from the system once, not each time; who has set glibc's thresholds
     keeps them."""
     code = """
 import resource, torch
 from journeyman.policies.allocator import keep_freed_memory
 print(keep_freed_memory())
-for _ in range(10): torch.ones(1 << 24)
+for _ in range(10): torch.ones(1 << 22)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20): torch.ones(1 << 24)
+for _ in range(20): torch.ones(1 << 22)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     faults = {}
