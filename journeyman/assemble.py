@@ -28,6 +28,7 @@ from journeyman.feedback import from_file, shuffled
 from journeyman.loggers import Logger, Tolerant, extra, to_tensorboard, to_trackio, to_wandb
 from journeyman.loop import train
 from journeyman.policies import load_policy
+from journeyman.policies.allocator import give_back
 from journeyman.policies.vllm import VLLM, Server
 from journeyman.progress import Progress
 from journeyman.resume import records, resume, saves
@@ -273,6 +274,7 @@ def carry_on(run: Run, exam: Exam, store: Store, options: Options, record: dict[
             (1, reports(progress, logger)),
             (1, warns(progress)),
             (options.save_every, saves(store)),
+            (options.save_every, tidies()),
         ]
         run.runner = replace(run.runner, watch=progress.attempts)
         try:
@@ -352,6 +354,15 @@ def reports(progress: Progress, logger: Logger) -> Action:
         logger.log(step, metrics)
 
     return report
+
+
+def tidies() -> Action:
+    """The action that gives free memory back to the system."""
+
+    async def tidy(run: Run, step: int, groups: Sequence[Group], metrics: dict[str, float]) -> None:
+        give_back()
+
+    return tidy
 
 
 def warns(progress: Progress) -> Action:

@@ -24,3 +24,9 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(_MMAP_THRESHOLD, _LARGEST) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def give_back() -> None:
+    """Hand the pages of what is free now to the system: what was kept piles up in pieces while sizes vary."""
+    if keep_freed_memory():
+        ctypes.CDLL(None).malloc_trim(0)

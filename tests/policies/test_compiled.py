@@ -270,3 +270,22 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
         assert kept == str(not own)
         faults[own] = int(count)
     assert faults[False] < faults[True] / 4
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="not glibc")
+def test_what_lies_free_between_kept_blocks_is_given_back():
+    code = """
+import os, torch
+from journeyman.policies.allocator import give_back, keep_freed_memory
+def resident(): return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+keep_freed_memory()
+blocks = [torch.ones(1 << 20) for _ in range(100)]  # 400 MiB
+last = blocks.pop()
+del blocks
+kept = resident()
+give_back()
+print(kept, resident())
+"""
+    done = subprocess.run([sys.executable, "-c", code], env={}, capture_output=True, text=True, check=True, timeout=120)
+    kept, left = map(float, done.stdout.split())
+    assert kept - left > 300
