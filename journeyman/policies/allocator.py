@@ -17,8 +17,8 @@ def keep_freed_memory() -> bool:
 
     Each operation on a CPU allocates its result. By default glibc takes every block above some threshold from the system and gives
     it back when it is freed, and the next operation waits while the system clears the same pages again; keeping them makes an
-    update 1.2 times as fast (runs/bench_choices.log). What is kept piles up in pieces while sizes vary;
-    ``give_back`` returns it. Not where there is no glibc, or where the user has set its thresholds (MALLOC_TRIM_THRESHOLD_, MALLOC_MMAP_THRESHOLD_).
+    update 1.2 times as fast (runs/bench_choices.log). What is kept piles up in pieces while sizes vary; ``give_back`` returns it.
+    Not where there is no glibc, or where the user has set its thresholds (MALLOC_TRIM_THRESHOLD_, MALLOC_MMAP_THRESHOLD_).
     """
     if platform.libc_ver()[0] != "glibc" or {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys():
         return False
