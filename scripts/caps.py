@@ -42,6 +42,8 @@ def over(path: Path) -> list[str]:
     text = path.read_text()
     lines = text.count("\n")
     found = [f"{path}: {lines} lines, at most {cap(path)}"] if lines > cap(path) else []
+    if path.suffix != ".py":
+        return found
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or 0) - node.lineno + 1
@@ -50,7 +52,8 @@ def over(path: Path) -> list[str]:
     return found
 
 
-listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.py"], capture_output=True, text=True, check=True)
+command = ["git", "ls-files", "-co", "--exclude-standard", "*.py", "*.cpp", "*.h"]
+listed = subprocess.run(command, capture_output=True, text=True, check=True)
 problems = [p for f in listed.stdout.split() if not f.startswith("tests/") and Path(f).exists() for p in over(Path(f))]
 print("\n".join(problems))
 sys.exit(bool(problems))

@@ -1,4 +1,4 @@
-"""The kernels of ``kernels.cpp`` as differentiable functions, for learning in float32 on a CPU.
+"""The kernels of ``learning.cpp`` as differentiable functions, for learning in float32 on a CPU.
 
 ``fast(x)`` says whether they can be used for a tensor; who calls them has a torch path for when not. Each saves its inputs only
 and works its gradient out from them in one pass, where torch's own operations make several and keep what lies between.

@@ -1,9 +1,10 @@
 """Compiled kernels for float32 on a CPU: attention of one token a row and the draw (sampling), norms, rotary heads, the gate of
 the MLP and log-probabilities, with their gradients (learning; ``compiled.py`` makes them differentiable).
 
-``kernels.cpp`` is built once with the machine's own C++ compiler ($CXX, else c++) and kept in the user's cache folder under
-the hash of source, compiler and processor. Where there is no compiler, ``load`` returns None and says why in the log, and
-everything takes the torch path, which gives the same numbers to float32 rounding. JOURNEYMAN_KERNELS=0 turns the kernels off.
+``sampling.cpp`` and ``learning.cpp`` are built once with the machine's own C++ compiler ($CXX, else c++) and kept in the user's
+cache folder under the hash of sources, compiler and processor. Where there is no compiler, ``load`` returns None and says why
+in the log, and everything takes the torch path, which gives the same numbers to float32 rounding. JOURNEYMAN_KERNELS=0 turns
+the kernels off.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+HEADER, *SOURCES = (Path(__file__).with_name(name) for name in ("kernels.h", "sampling.cpp", "learning.cpp"))
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 HEAD_DIMS = (16, 32, 64, 80, 96, 128)
 log = logging.getLogger(__name__)
@@ -235,13 +236,14 @@ def build(folder: Path) -> Path:
     version = subprocess.run([*command, "--version"], capture_output=True, check=True).stdout
     cpu = Path("/proc/cpuinfo").read_text().split("\n\n")[0] if Path("/proc/cpuinfo").exists() else platform.processor()
     flags = next((line for line in cpu.split("\n") if line.startswith("flags")), cpu)
-    name = hashlib.sha256(b"\0".join([SOURCE.read_bytes(), " ".join(FLAGS).encode(), version, flags.encode()])).hexdigest()[:20]
+    what = [*(x.read_bytes() for x in (HEADER, *SOURCES)), " ".join(FLAGS).encode(), version, flags.encode()]
+    name = hashlib.sha256(b"\0".join(what)).hexdigest()[:20]
     path = folder / f"kernels-{name}.so"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:  # renamed when whole: another process may do the same
             made = Path(scratch) / path.name
-            subprocess.run([*command, *FLAGS, str(SOURCE), "-o", str(made)], capture_output=True, check=True, timeout=300)
+            subprocess.run([*command, *FLAGS, *map(str, SOURCES), "-o", str(made)], capture_output=True, check=True, timeout=300)
             made.replace(path)
     return path
 

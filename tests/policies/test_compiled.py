@@ -1,24 +1,20 @@
-"""The compiled kernels for learning, the packed forward pass and the choice of products: same numbers as torch, gradients too."""
+"""The compiled kernels for learning and the packed forward pass: same numbers as torch, gradients too."""
 
-import asyncio
-import platform
 import random
-import subprocess
-import sys
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from journeyman.batch import collate
-from journeyman.policies import compiled, decoder, decoder_policy, kernels, packed, products, scoring
+from journeyman.policies import compiled, decoder, decoder_policy, kernels, packed, scoring
 from journeyman.policies.decoder import Architecture, CausalLM
 from journeyman.policies.load import BASE, load_policy
 from journeyman.protocols import words
-from journeyman.types import Lesson, Sampling
+from journeyman.types import Lesson
+from tests.policies.gradients import assert_same, gradients
 
-needs_compiler = pytest.mark.skipif(kernels.compiler() is None, reason="no C++ compiler on this machine")
-pytestmark = needs_compiler
+pytestmark = pytest.mark.skipif(kernels.compiler() is None, reason="no C++ compiler on this machine")
 
 
 @pytest.fixture
@@ -30,22 +26,6 @@ def plain(monkeypatch):
             monkeypatch.setattr(module, "fast", lambda x: None)
 
     return off
-
-
-def gradients(work, *inputs):
-    """Outputs of ``work`` and the gradients of a fixed random projection of them."""
-    leaves = [x.detach().clone().requires_grad_(x.is_floating_point()) for x in inputs]
-    out = work(*leaves)
-    source = torch.Generator().manual_seed(1)
-    out = out if isinstance(out, tuple) else (out,)
-    sum((o * torch.randn(o.shape, generator=source)).sum() for o in out).backward()
-    return [o.detach() for o in out], [x.grad for x in leaves if x.grad is not None]
-
-
-def assert_same(a, b, tolerance=2e-5):
-    for one, other in zip([*a[0], *a[1]], [*b[0], *b[1]], strict=True):
-        assert one.shape == other.shape
-        assert torch.allclose(one, other, rtol=tolerance, atol=tolerance * float(other.abs().max())), (one - other).abs().max()
 
 
 @pytest.mark.parametrize("width", [1, 7, 160, 1000])
@@ -168,124 +148,3 @@ def test_the_policy_goes_packed_and_an_adapter_too(monkeypatch, plain):
             patch.setattr(decoder_policy, "usable", lambda model: None)
             assert torch.allclose(ours, policy.forward(batch, words("forward.logp"))["logp"], atol=1e-4)
         assert not calls
-
-
-@pytest.mark.parametrize("entropy", [True, False])
-def test_logits_in_parts_are_made_again(entropy, monkeypatch):
-    states, where = torch.randn(30, 8), torch.arange(30).view(3, 10)
-    tokens, at, heat = torch.randint(0, 50, (3, 10)), torch.rand(3, 10) < 0.9, torch.ones(3)
-    made = []
-
-    def work(states, weight):
-        def head(x):
-            made.append(len(x))
-            return x @ weight.T
-
-        return scoring.score(states, where, head, 50, tokens, at, heat, entropy)
-
-    weight = torch.randn(50, 8)
-    whole = gradients(work, states, weight)
-    assert len(made) == 1
-    made.clear()
-    monkeypatch.setattr(scoring, "_LOGITS", 50 * 7)
-    assert_same(gradients(work, states, weight), whole)
-    assert max(made) == 7
-    assert len(made) == 2 * len(set(range(0, int(at[:, 1:].sum()), 7)))  # once forward, once backward
-
-
-@pytest.mark.parametrize("bias", [False, True])
-def test_products_of_either_library(bias, monkeypatch):
-    if not torch.backends.mkldnn.is_available():
-        pytest.skip("torch was built without oneDNN")
-    monkeypatch.setattr(products, "LARGE", 1)
-    monkeypatch.setattr(products, "LARGE_SUM", 1)
-    x, w, b, h = torch.randn(3, 40, 24), torch.randn(56, 24), torch.randn(56), torch.randn(120, 56)
-    given = (x, w, b) if bias else (x, w)
-    flat, matrix, over = x.view(120, 24), w.t().contiguous(), b if bias else None
-    found = []
-    for ahead in (True, False):
-        monkeypatch.setattr(products, "onednn_is_ahead", lambda ahead=ahead: ahead)
-        found.append((gradients(products.linear, *given), products.product(flat, matrix, over)))
-        added = products.add_product(h.clone(), flat, matrix, over)
-        assert torch.allclose(added, h + F.linear(flat, w, over), atol=1e-4)
-    assert_same(found[0][0], found[1][0])
-    assert torch.allclose(found[0][1], found[1][1], atol=1e-4)
-    monkeypatch.setattr(products, "onednn_is_ahead", lambda: True)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert products.linear(x, w).dtype == torch.bfloat16
-
-
-def test_int8_products_are_near_and_exact_in_whole_numbers():
-    x, w, b, h = torch.randn(40, 160), torch.randn(160, 320) / 12, torch.randn(320), torch.randn(40, 320)
-    x[3] = 0
-    matrix = products.int8(w)
-    near = products.product(x, matrix, b)
-    assert (near - (x @ w + b)).abs().max() < 0.05  # of values near 1
-    use = kernels.load()
-    assert use is not None
-    whole, row = use.quantise(x)
-    assert int(whole.abs().max()) == 127
-    exactly = (whole.double() @ matrix.whole.double()) * row[:, None] * matrix.scale + b
-    assert torch.allclose(near.double(), exactly, atol=1e-5)
-    assert torch.allclose(products.add_product(h.clone(), x, matrix, b), h + near, atol=1e-5)
-
-
-def test_sampling_in_int8_is_near_and_tells_its_own_log_probabilities():
-    policy = load_policy(BASE, device="cpu")
-    assert isinstance(policy, decoder_policy.Decoder)
-    policy.int8 = True
-    prompts = [tuple(range(4, 24 + i)) for i in range(8)]
-
-    async def draw():
-        return await asyncio.gather(*(policy.engine.sample(p, Sampling(60), i) for i, p in enumerate(prompts)))
-
-    drawn = asyncio.run(draw())
-    exact = policy._score([p + tuple(d.tokens) for p, d in zip(prompts, drawn, strict=True)])  # in float32
-    apart = [abs(a - b) for p, d, e in zip(prompts, drawn, exact, strict=True) for a, b in zip(e[len(p) :], d.logp, strict=True)]
-    assert 1e-5 < sum(apart) / len(apart) < 0.05
-    own = policy.fused().score([p + tuple(d.tokens) for p, d in zip(prompts, drawn, strict=True)])
-    apart = [abs(a - b) for p, d, e in zip(prompts, drawn, own, strict=True) for a, b in zip(e[len(p) :], d.logp, strict=True)]
-    assert sum(apart) / len(apart) < 0.02  # activations are rounded row by row: a prompt read in one go rounds as token by token
-    assert not policy.frozen().int8
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="not glibc")
-def test_freed_memory_is_kept():
-    """Making and dropping 16 MiB again and again takes pages from the system once, not each time; who has set glibc's thresholds
-    keeps them."""
-    code = """
-import resource, torch
-from journeyman.policies.allocator import keep_freed_memory
-print(keep_freed_memory())
-for _ in range(10): torch.ones(1 << 22)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20): torch.ones(1 << 22)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-    faults = {}
-    for own in (False, True):
-        env = {"MALLOC_TRIM_THRESHOLD_": "131072"} if own else {}
-        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=120)
-        kept, count = done.stdout.split()
-        assert kept == str(not own)
-        faults[own] = int(count)
-    assert faults[False] < faults[True] / 4
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="not glibc")
-def test_what_lies_free_between_kept_blocks_is_given_back():
-    code = """
-import os, torch
-from journeyman.policies.allocator import give_back, keep_freed_memory
-def resident(): return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
-keep_freed_memory()
-blocks = [torch.ones(1 << 20) for _ in range(100)]  # 400 MiB
-last = blocks.pop()
-del blocks
-kept = resident()
-give_back()
-print(kept, resident())
-"""
-    done = subprocess.run([sys.executable, "-c", code], env={}, capture_output=True, text=True, check=True, timeout=120)
-    kept, left = map(float, done.stdout.split())
-    assert kept - left > 300
