@@ -89,7 +89,7 @@ def workers(folder: Path, args: argparse.Namespace, settings: dict, names: list[
 
 def step(folder: Path, size: str, args: argparse.Namespace) -> list[dict]:
     names = ["journeyman"] * (size == "base") + ["journeyman_rows", "journeyman_full", "trl", "trl_shipped"]
-    running = workers(folder, args, SETTINGS, names)
+    running = workers(folder, args, {**SETTINGS, "batch": args.batch}, names)
     taken: dict[str, list[dict]] = {w.name: [] for w in running}
     for turn in range(args.repeats + 1):
         for w in running:
@@ -118,7 +118,7 @@ def accuracy(folder: Path, size: str, args: argparse.Namespace) -> list[dict]:
     """Each library trains until two exams in a row (each 5 steps) reach the target."""
     rows = []
     for seed in range(args.seeds):
-        settings = {**SETTINGS, "seed": seed}
+        settings = {**SETTINGS, "batch": args.batch, "seed": seed}
         for w in workers(folder, args, settings, ["journeyman", "trl"]):
             curve = [{"seconds": 0.0, "steps": 0, **w.ask("exam")}]
             while len(curve) < 2 or min(x["accuracy"] for x in curve[-2:]) < args.target:
@@ -139,6 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["step", "accuracy"])
     parser.add_argument("--sizes", nargs="+", default=["base"], choices=["base", "25M", "135M"])
+    parser.add_argument("--batch", type=int, default=SETTINGS["batch"], help="tasks a step, of 8 samples each")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--target", type=float, default=0.5)
