@@ -45,9 +45,9 @@ def turned(policy: Decoder, on: bool) -> Decoder:
     return policy
 
 
-def speed(size: str, repeats: int) -> list[dict]:
+def speed(size: str, repeats: int, names: list[str]) -> list[dict]:
     policy, rows = model_of(size, repeats, None), []
-    for work in workloads(policy.model.architecture.vocab_size).values():
+    for work in (workloads(policy.model.architecture.vocab_size)[name] for name in names):
         rates: dict[bool, list[float]] = {True: [], False: []}
         for turn in range(repeats + 1):
             for on in rates:
@@ -136,6 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["speed", "curves"])
     parser.add_argument("--sizes", nargs="+", default=["base", "25M"])
+    parser.add_argument("--workloads", nargs="+", default=["short", "siblings"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=24)
@@ -144,7 +145,7 @@ def main() -> None:
     limit = machine()
     print(f"machine: {limit}", flush=True)
     if args.what == "speed":
-        result = {"rows": [r for size in args.sizes for r in speed(size, args.repeats)], "distance": distance()}
+        result = {"rows": [r for size in args.sizes for r in speed(size, args.repeats, args.workloads)], "distance": distance()}
     else:
         result = {"settings": SETTINGS, "steps": args.steps, "rows": curves(args.seeds, args.steps)}
     if args.out:

@@ -81,11 +81,12 @@ def main() -> None:
         height=520,
     )
     page = args.out.with_suffix(".html")
-    figure.write_html(page)
+    figure.write_html(page, config={"displayModeBar": False})
     args.out.with_suffix(".json").write_text(json.dumps({"machine": machine(), "series": found, "seconds": seconds}, indent=1))
     if browser := shutil.which("chromium") or shutil.which("google-chrome"):
-        shot = ["--headless", "--no-sandbox", "--window-size=920,560", "--virtual-time-budget=5000"]
-        subprocess.run([browser, *shot, f"--screenshot={args.out.with_suffix('.png')}", page.resolve().as_uri()], check=True)
+        shot = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=920,540", "--virtual-time-budget=5000"]
+        command = [browser, *shot, f"--screenshot={args.out.with_suffix('.png')}", page.resolve().as_uri()]
+        subprocess.run(command, check=True, capture_output=True)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,9 @@ class Decoder(TokenPolicy):
         self.int8 = False
         """Draw samples with weights and activations rounded to int8 (an experiment, see benchmarks/int8.py). Traces then hold the
         log-probabilities of that distribution: correct with ``truncated``, or learn verified answers only."""
+        looked_up = 0 if a.tied else model.model.embed_tokens.weight.numel()  # not multiplied; a tied table is the head too
+        self.parameters = sum(p.numel() for p in model.parameters()) - looked_up
+        """Weights a token passes through."""
         self._version = 0
         self._fused: Fused | None = None
         self._snapshot: Snapshot | None = None
@@ -91,12 +94,6 @@ class Decoder(TokenPolicy):
         return Decoder(model.to(device), config, Chat(tokenizer, (), model.architecture.vocab_size), name)
 
     # ------------------------------------------------------------------------------------ sampling
-
-    @property
-    def parameters(self) -> int:
-        """Weights a token passes through; the embedding table is looked up, not multiplied, but a tied one is the head too."""
-        total = sum(p.numel() for p in self.model.parameters())
-        return total if self.model.architecture.tied else total - self.model.model.embed_tokens.weight.numel()
 
     @property
     def version(self) -> int:

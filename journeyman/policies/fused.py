@@ -6,7 +6,7 @@ once a version and never written, so that a snapshot can go on sampling from it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -125,9 +125,16 @@ class Fused:
         """Residual stream h (N, D) after attention output y (N, H * hd) and the MLP; h is overwritten."""
         a = self.architecture
         h = add_product(h, y, block.o, block.o_bias)
-        gu = product(_rms(h, block.mlp_norm, a.eps), block.gate_up, block.gate_up_bias)
+        gu = product(self._rms(h, block.mlp_norm), block.gate_up, block.gate_up_bias)
+        if self.kernels is not None:
+            return add_product(h, self.kernels.swiglu(gu), block.down, block.down_bias)
         gated = F.silu(gu[:, : a.intermediate_size]).mul_(gu[:, a.intermediate_size :])
         return add_product(h, gated, block.down, block.down_bias)
+
+    def _rms(self, x: Tensor, weight: Tensor | None) -> Tensor:
+        """RMSNorm of x (N, D)."""
+        eps = self.architecture.eps
+        return _rms(x, weight, eps) if self.kernels is None else self.kernels.rms_norm(x, weight, eps)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of final hidden states (..., D)."""
@@ -147,24 +154,42 @@ class Fused:
         a = self.architecture
         kept = self.embed.new_empty(1, 2, len(tokens), a.kv_heads, tokens.shape[1], a.head_dim)
         h = self._read(tokens, kept.expand(a.layers, -1, -1, -1, -1, -1), to=a.layers)
-        return _rms(h, self.norm, a.eps).view(*tokens.shape, a.hidden_size)
+        return self._rms(h, self.norm).view(*tokens.shape, a.hidden_size)
 
     def _read(self, tokens: Tensor, kept: Tensor, to: int) -> Tensor:
         """Fill ``kept`` and return the residual stream (B * T, D) after ``to`` layers: a prefill needs no more of the last
         layer than its keys and values."""
         a = self.architecture
         rows, time = tokens.shape
-        cos, sin = (x[:time].repeat(rows, 1)[:, None] for x in self.angles(time))  # (B * T, 1, hd)
+        heads = self._placed_heads(rows, time)
         h = F.embedding(tokens.reshape(-1), self.embed)  # (B * T, D)
         for i, block in enumerate(self.blocks):
-            q, k, v = self._heads(block, _rms(h, block.norm, a.eps), cos, sin)
-            kept[i, 0] = k.view(rows, time, a.kv_heads, a.head_dim).transpose(1, 2)
-            kept[i, 1] = v.view(rows, time, a.kv_heads, a.head_dim).transpose(1, 2)
+            q, kept[i, 0], kept[i, 1] = heads(block, self._rms(h, block.norm))
             if i < to:
-                q = q.view(rows, time, a.heads, a.head_dim).transpose(1, 2)
                 y = F.scaled_dot_product_attention(q, kept[i, 0], kept[i, 1], is_causal=True, enable_gqa=a.heads != a.kv_heads)
                 h = self._finish(block, h, y.transpose(1, 2).reshape(rows * time, a.heads * a.head_dim))
         return h
+
+    def _placed_heads(self, rows: int, time: int) -> Callable[[Block, Tensor], tuple[Tensor, Tensor, Tensor]]:
+        """What makes of a layer's input (B * T, D) its q (B, H, T, hd), k and v (B, KV, T, hd)."""
+        a = self.architecture
+        if (fast := self.kernels) is not None:
+            places = kernels.Places.dense(rows, time)
+            tables = self.angles(time)
+
+            def compiled(block: Block, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+                qkv = product(x, block.qkv, block.qkv_bias).view(len(x), a.heads + 2 * a.kv_heads, a.head_dim)
+                norms = None if block.head_norm is None else (block.head_norm[0], block.head_norm[a.heads])
+                return fast.heads(qkv, places, a.heads, norms, a.eps, tables)
+
+            return compiled
+        cos, sin = (x[:time].repeat(rows, 1)[:, None] for x in self.angles(time))  # (B * T, 1, hd)
+
+        def plain(block: Block, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            q, k, v = (y.unflatten(0, (rows, time)).transpose(1, 2) for y in self._heads(block, x, cos, sin))
+            return q, k, v
+
+        return plain
 
     def step(
         self,

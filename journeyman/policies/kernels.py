@@ -46,6 +46,12 @@ class Places(NamedTuple):
     first: Tensor
     full: bool
 
+    @staticmethod
+    def dense(rows: int, time: int) -> Places:
+        """A token at every place."""
+        every = torch.arange(rows * time)
+        return Places(rows, time, every % time, torch.arange(rows * time + 1), every, every, True)
+
 
 class Lent(NamedTuple):
     """For each row (B) the row from which its first columns are read, since both hold the same there, and how many (0: none)."""
