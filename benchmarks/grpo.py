@@ -115,16 +115,16 @@ def step(folder: Path, size: str, args: argparse.Namespace) -> list[dict]:
 
 
 def accuracy(folder: Path, size: str, args: argparse.Namespace) -> list[dict]:
-    """Each library trains until two exams in a row (each 5 steps) reach the target."""
+    """Each library trains until two exams in a row reach the target."""
     rows = []
-    for seed in range(args.seeds):
+    for seed in args.seeds:
         settings = {**SETTINGS, "batch": args.batch, "seed": seed}
         for w in workers(folder, args, settings, ["journeyman", "trl"]):
             curve = [{"seconds": 0.0, "steps": 0, **w.ask("exam")}]
             while len(curve) < 2 or min(x["accuracy"] for x in curve[-2:]) < args.target:
-                spent = sum(w.ask("step")["seconds"] for _ in range(5))
+                spent = sum(w.ask("step")["seconds"] for _ in range(args.every))
                 last = curve[-1]
-                curve.append({"seconds": last["seconds"] + spent, "steps": last["steps"] + 5, **w.ask("exam")})
+                curve.append({"seconds": last["seconds"] + spent, "steps": last["steps"] + args.every, **w.ask("exam")})
                 print(f"seed {seed} {w.name}: {curve[-1]}", flush=True)
                 if curve[-1]["seconds"] > args.patience:
                     break
@@ -141,7 +141,8 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["base"], choices=["base", "25M", "135M"])
     parser.add_argument("--batch", type=int, default=SETTINGS["batch"], help="tasks a step, of 8 samples each")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--every", type=int, default=5, help="steps between two exams")
     parser.add_argument("--target", type=float, default=0.5)
     parser.add_argument("--patience", type=float, default=900.0, help="seconds of training after which a run is given up")
     parser.add_argument("--micro", type=int, help="TRL's micro-batch (default: the fastest, found first)")

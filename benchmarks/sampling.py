@@ -91,10 +91,10 @@ def measure(size: str, names: list[str], python: dict[str, str], args: argparse.
             elif w.name == "transformers":
                 best[w.name] = max(args.batches, key=lambda batch, w=w, work=work: w.rate(work, batch))
         rates: dict[str, list[float]] = {w.name: [] for w in workers}
-        for turn in range(args.repeats + 1):
+        for turn in range(1 - args.warm_up, args.repeats + 1):
             for w in workers:
                 rate = w.rate(work, best[w.name])
-                if turn:
+                if turn > 0:
                     rates[w.name].append(rate)
         ours = statistics.median(rates["journeyman"])
         for name, found in rates.items():
@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--libraries", nargs="+", default=["transformers", "vllm"], choices=["transformers", "vllm"])
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, help="batch sizes that transformers may choose from")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--warm-up", type=int, default=1, help="turns before those that count")
     parser.add_argument("--workloads", nargs="+", default=["short", "siblings", "distinct", "mixed"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--environments", type=Path, default=Path.home() / ".cache" / "journeyman-benchmarks")

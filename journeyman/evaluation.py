@@ -71,5 +71,6 @@ def step_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "attempts": float(len(attempts)),
         "sampled_tokens": float(sampled),
         "prompt_tokens": float(sum(a.cost.prompt_tokens for a in attempts)),
-        "compute": sum(a.cost.compute for a in attempts),
+        "compute": sum(g.cost.compute for g in groups),
+        "judging_compute": sum(j.cost.compute for g in groups for j in g.judgements),
     }

@@ -129,6 +129,8 @@ WRITE = {
     "spans": "feedback=step_checked(...), which puts a critic's view at the steps",
     "reward": "a credit such as outcome()",
     "forward.value": "the learner actor_critic(Gradient(...))",
+    "forward.anchor": "the learner anchored(Gradient(...))",
+    "forward.logits": "a policy that gives whole distributions (any that runs here, not a server)",
     "term.sft": "a credit that gives term.sft such as imitate_best(), or leave the term out of mix(...)",
     "term.rl": "a credit that gives term.rl such as group_zscore(), or leave the term out of mix(...)",
 }

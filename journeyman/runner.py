@@ -164,8 +164,8 @@ def all_needs(strategy: Any) -> frozenset[str]:
 
 
 def bind(part: Any, view: Callable[[Policy], View], policies: Mapping[str, Policy], able: Mapping[str, Callable]) -> Any:
-    """A copy of a strategy whose policy-valued fields are recording views on one budget, and in which each strategy that
-    needs a capability ("oracle", "world") has it bound. Parts that hold neither stay the same objects."""
+    """A copy of a strategy or feedback whose policy-valued fields are recording views on one budget, and in which each strategy
+    that needs a capability ("oracle", "world") has it bound. Parts that hold neither stay the same objects."""
     if isinstance(part, use):
         return view(policies[part.name])
     if isinstance(part, Policy):
@@ -240,11 +240,15 @@ class Runner:
         knobs = {k: v for k, v in assignment.knobs.items() if k in Sampling.__dataclass_fields__}
         recorder = Recorder(id, replace(self.sampling, **knobs))
         scope = Scope(id, seed_of(self.seed, id), Meter(self.budget))
-        able: dict[str, Callable[[], Any]] = {"oracle": lambda: TaskCheck(self.feedback, task)}
+
+        def view(policy: Policy) -> RecordingView:
+            return RecordingView(policy, recorder)
+
+        able: dict[str, Callable[[], Any]] = {"oracle": lambda: TaskCheck(bind(self.feedback, view, policies, {}), task)}
         if self.world is not None:
             make = self.world
             able["world"] = lambda: make(task)
-        strategy = bind(self.strategy, lambda p: RecordingView(p, recorder), policies, able)
+        strategy = bind(self.strategy, view, policies, able)
         answer, error, started = None, None, time.monotonic()
         try:
             with entered(scope):
@@ -263,13 +267,19 @@ class Runner:
         cost = replace(recorder.cost, seconds=time.monotonic() - started)
         return Attempt(id, task.id, answer, recorder.finished(), error, scope.seed, cost)
 
-    async def judge(self, group: Group) -> Group:
-        """The group with its judgements. A feedback that raises gives status "failed" to every attempt, never a zero."""
+    async def judge(self, policies: Mapping[str, Policy], group: Group) -> Group:
+        """The group with its judgements; what policies in the feedback's fields spent is counted. A feedback that raises gives
+        status "failed" to every attempt, never a zero."""
+        recorder = Recorder(group.id, self.sampling)
+        feedback = bind(self.feedback, lambda p: RecordingView(p, recorder), policies, {})
         try:
-            judged = tuple(await self.feedback(group))
+            with entered(Scope(group.id, seed_of(self.seed, group.id), Meter(Budget()))):
+                judged = tuple(await feedback(group))
         except Exception as failure:  # a hung or broken verifier is data too
             reason = f"{type(failure).__name__}: {failure}"
             judged = tuple(Judgement(a.id, None, "failed", evidence=reason) for a in group.attempts)
+        if judged and recorder.cost.calls:
+            judged = (replace(judged[0], cost=recorder.cost), *judged[1:])
         return replace(group, judgements=judged)
 
     async def groups(
@@ -322,7 +332,7 @@ class Runner:
                     group = Group(f"{prefix}/{first + k}", assignment, tuple(siblings[j] for j in range(assignment.siblings)))
                     judged = memory.group(group)
                     if judged is None:
-                        judged = await self.judge(group)
+                        judged = await self.judge(policies, group)
                         memory.put_judgements(judged)
                     take(k, judged)
 

@@ -14,12 +14,13 @@ from journeyman.types import Group
 class Spending:
     """The action that ends a run at the first step with spent >= limit, where
 
-    spent = sum over training attempts of compute / parameters,  compute = (prompt + sampled tokens) x parameters of the model
+    spent = sum over training attempts and their judging of compute / parameters,
+    compute = (prompt + sampled tokens) x parameters of the model
 
-    so it counts tokens of a model of the policy's size (``parameters``), over all models that the attempts used. Evaluations
-    are not part of it. A run overshoots by less than its last step. The budget stands in place of the recipe's number of
-    steps, which still ends a run that has sampled nothing until then (one that learns from given solutions): it spends
-    nothing. Adds the metric "spent_tokens". It comes before every action that asks whether a step is the last.
+    so it counts tokens of a model of the policy's size (``parameters``), over all models that strategies and feedback used.
+    Evaluations are not part of it. A run overshoots by less than its last step. The budget stands in place of the recipe's
+    number of steps, which still ends a run that has sampled nothing until then (one that learns from given solutions): it
+    spends nothing. Adds the metric "spent_tokens". It comes before every action that asks whether a step is the last.
     """
 
     def __init__(self, limit: int, parameters: int, progress: Progress) -> None:
@@ -27,7 +28,7 @@ class Spending:
         self.spent = 0.0
 
     async def __call__(self, run: Run, step: int, groups: Sequence[Group], metrics: dict[str, float]) -> None:
-        self.spent += sum(a.cost.compute for g in groups for a in g.attempts) / self.parameters
+        self.spent += sum(g.cost.compute for g in groups) / self.parameters
         metrics["spent_tokens"] = self.spent
         self._move_end(run, step)
 

@@ -182,7 +182,8 @@ class Span:
 class Judgement:
     """Feedback on an attempt (``trace`` None) or on one of its traces.
 
-    ``score`` is None unless ``status`` is "checked". ``raw`` components keep a scorer's own value beside the score.
+    ``score`` is None unless ``status`` is "checked". ``raw`` components keep a scorer's own value beside the score. ``cost``: what
+    models spent on judging, counted by the runner; what was spent on a whole group stands with its first judgement.
     """
 
     attempt: str
@@ -193,6 +194,7 @@ class Judgement:
     components: Mapping[str, float] = field(default_factory=dict)
     spans: tuple[Span, ...] = ()
     critique: str = ""
+    cost: Cost = Cost()
 
     def __post_init__(self) -> None:
         if (self.score is None) == (self.status == "checked"):
@@ -222,6 +224,11 @@ class Group:
         """Scores (G) in the order of ``attempts``; None where nothing was checked."""
         known = {j.attempt: j.score for j in self.judgements if j.trace is None}
         return tuple(known.get(a.id) for a in self.attempts)
+
+    @property
+    def cost(self) -> Cost:
+        """What its attempts and their judging spent."""
+        return sum((x.cost for x in (*self.attempts, *self.judgements)), Cost())
 
 
 # ---------------------------------------------------------------------------------------- learning

@@ -1,6 +1,7 @@
 """Credit: ``(group, render) -> lessons``. The one place where what was sampled becomes what is learned."""
 
 from journeyman.credit.batch_whitened import batch_whitened
+from journeyman.credit.by_duration import by_duration
 from journeyman.credit.demonstrate import by_accuracy, demonstrate
 from journeyman.credit.down_sampled import down_sampled
 from journeyman.credit.drop_covariant import drop_covariant
@@ -13,6 +14,8 @@ from journeyman.credit.length_cycle import length_cycle
 from journeyman.credit.mark_covariant import mark_covariant
 from journeyman.credit.on_sampled import on_sampled
 from journeyman.credit.outcome import outcome
+from journeyman.credit.outcome_of import outcome_of
+from journeyman.credit.over_branches import over_branches
 from journeyman.credit.overlong import overlong
 from journeyman.credit.pairs import pairs
 from journeyman.credit.process_consistent import process_consistent
@@ -33,6 +36,7 @@ from journeyman.credit.within import within
 __all__ = [
     "batch_whitened",
     "by_accuracy",
+    "by_duration",
     "demonstrate",
     "down_sampled",
     "drop_covariant",
@@ -47,6 +51,8 @@ __all__ = [
     "mark_covariant",
     "on_sampled",
     "outcome",
+    "outcome_of",
+    "over_branches",
     "overlong",
     "pairs",
     "process_consistent",

@@ -13,7 +13,8 @@ Shaper = Callable[[Attempt], float]  # added to an attempt's score before the ru
 
 
 def answering(attempt: Attempt) -> list[tuple[Trace, float, Drawn]]:
-    """The trace that holds the answer, once for each temperature of its line, and what its policy drew at that one."""
+    """The trace that holds the answer, once for each temperature of its line, and what its policy drew at that one. A trace of the
+    line owns what it drew up to where the next one begins: a continuation may have cut it off."""
     leaf = attempt.trace(attempt.answer.trace if attempt.answer else None)
     if leaf is None or not leaf.tokens:
         raise ValueError(
@@ -21,10 +22,11 @@ def answering(attempt: Attempt) -> list[tuple[Trace, float, Drawn]]:
             "write a strategy that answers from a trace it sampled, or imitate_best() as the credit"
         )
     drawn: dict[float, list[bool]] = {}
-    for t in attempt.lineage(leaf.id):
+    line = attempt.lineage(leaf.id)
+    for t, end in zip(line, [*(child.start for child in line[1:]), len(leaf.tokens)], strict=True):
         if t.policy == leaf.policy:
-            mask = drawn.setdefault(warmth(t), [False] * len(leaf.tokens))
-            mask[t.start : len(t.tokens)] = t.sampled[t.start :]
+            mask, end = drawn.setdefault(warmth(t), [False] * len(leaf.tokens)), min(end, len(t.tokens))
+            mask[t.start : end] = t.sampled[t.start : end]
     return [(leaf, temperature, tuple(mask)) for temperature, mask in drawn.items() if any(mask)]
 
 

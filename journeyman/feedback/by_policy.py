@@ -6,19 +6,16 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
-from typing import Literal
+from typing import Literal, cast
 
 from journeyman.feedback.critique import Critique, of_steps
 from journeyman.prompts import ASK_VERIFY
-from journeyman.protocols import Policy
-from journeyman.scope import seed_of
+from journeyman.protocols import Policy, View
 from journeyman.tasks.solvers import split_steps
-from journeyman.types import Sampling, Task
+from journeyman.types import Task
 
 Rule = Literal["all", "majority", "mean"]
 _VERDICT = re.compile(r"^\s*(\d{1,4}):.*\b(right|wrong)\s*$", re.MULTILINE)
-_CALLS = count()  # a critic's calls need names of their own; seeds come from what is asked
 
 
 @dataclass(frozen=True)
@@ -28,11 +25,11 @@ class by_policy:
 
     With several ``critiques`` a step is wrong when all of them say so ("all"), when more than half do ("majority"), or to the
     share that does ("mean"); a critique that does not name a step does not call it wrong. Steps that none names are not judged;
-    abstains where nothing can be read. ``temperature`` 0 is greedy, so several critiques need more. What it draws follows from
-    the task and the text. Its tokens are in no attempt's cost. Raises where task and text do not fit its context.
+    abstains where nothing can be read. ``temperature`` 0 is greedy, so several critiques need more. Raises where task and text do
+    not fit its context. To be called by the runner, which counts its calls and seeds them by the group and their place in it.
     """
 
-    policy: Policy
+    policy: Policy | View  # the runner puts a recording view in the policy's place
     critiques: int = 1
     rule: Rule = "all"
     temperature: float = 0.0
@@ -49,9 +46,8 @@ class by_policy:
     async def __call__(self, task: Task, text: str) -> Critique | None:
         *before, last = task.prompt
         prompt = (*before, {**last, "content": "\n\n".join(x.strip() for x in (last["content"], text, self.ask))})
-        sampling = Sampling(self.max_tokens, self.temperature)
-        seeds = [seed_of("critic", task.id, text, str(k)) for k in range(self.critiques)]
-        calls = [self.policy.sample(prompt, sampling, id=f"critic/{next(_CALLS)}:0", seed=s, role="critic") for s in seeds]
+        view, settings = cast(View, self.policy), {"max_tokens": self.max_tokens, "temperature": self.temperature}
+        calls = [view.sample(prompt, role="critic", **settings) for _ in range(self.critiques)]
         said = [trace.text for trace in await asyncio.gather(*calls)]
         values = voted([verdicts(x) for x in said], self.rule)
         steps = len(split_steps(text))

@@ -6,6 +6,7 @@ critic is ``by_policy``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from journeyman.feedback.critique import Critic, Critique, of_steps
@@ -44,21 +45,20 @@ class new_steps:
         return of_steps(text, [float(step not in said[:k]) for k, step in enumerate(said)])
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True)
 class weighed:
-    """Several critics at once, each with a weight w in [0, 1]: ``weighed((by_solver(), 0.5), (new_steps(), 0.3))``.
+    """Several critics at once, each with a weight w in [0, 1]: ``weighed([(by_solver(), 0.5), (new_steps(), 0.3)])``.
 
     A part keeps its place; its value becomes (1 + w (2 v - 1)) / 2, so that 2 v - 1 is worth w. Abstains where all do.
     """
 
-    critics: tuple[tuple[Critic, float], ...]
+    critics: Sequence[tuple[Critic, float]]
 
-    def __init__(self, *critics: tuple[Critic, float]) -> None:
-        if not critics or not all(0 <= w <= 1 for _, w in critics):
+    def __post_init__(self) -> None:
+        if not self.critics or not all(0 <= w <= 1 for _, w in self.critics):
             raise ValueError(
-                "weighed expects critics with weights from 0 to 1; write weighed((by_solver(), 0.5), (new_steps(), 0.3))"
+                "weighed expects critics with weights from 0 to 1; write weighed([(by_solver(), 0.5), (new_steps(), 0.3)])"
             )
-        object.__setattr__(self, "critics", critics)
 
     async def __call__(self, task: Task, text: str) -> Critique | None:
         found = [(c, w) for critic, w in self.critics if (c := await critic(task, text)) is not None]

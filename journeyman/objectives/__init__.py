@@ -4,6 +4,7 @@ Metrics are tensors [sum, count] (2), which add up over micro-batches; the learn
 """
 
 from journeyman.objectives.agreement import agreement
+from journeyman.objectives.anchor_kl import anchor_kl
 from journeyman.objectives.clips import cap, no_clip, ppo_clip
 from journeyman.objectives.demonstrated import demonstrated
 from journeyman.objectives.dpo import dpo
@@ -17,6 +18,7 @@ from journeyman.objectives.kl import k1, k2, k3, kl_penalty
 from journeyman.objectives.kto import kto
 from journeyman.objectives.nash import nash
 from journeyman.objectives.nll import nll
+from journeyman.objectives.one_token import one_token
 from journeyman.objectives.orpo import chosen_nll, orpo
 from journeyman.objectives.plus import plus, weighted
 from journeyman.objectives.ratios import on_policy, over_behaviour, over_old, probability, times
@@ -27,11 +29,13 @@ from journeyman.objectives.soft_gate import soft_gate
 from journeyman.objectives.step_dpo import step_dpo
 from journeyman.objectives.sums import mix
 from journeyman.objectives.surrogate import surrogate
+from journeyman.objectives.trajectory_kl import trajectory_kl
 from journeyman.objectives.truncated import truncated
 from journeyman.objectives.value_loss import value_loss
 
 __all__ = [
     "agreement",
+    "anchor_kl",
     "cap",
     "chosen_nll",
     "demonstrated",
@@ -53,6 +57,7 @@ __all__ = [
     "nll",
     "no_clip",
     "on_policy",
+    "one_token",
     "orpo",
     "over_behaviour",
     "over_old",
@@ -68,6 +73,7 @@ __all__ = [
     "surrogate",
     "times",
     "token_mean",
+    "trajectory_kl",
     "truncated",
     "value_loss",
     "weighted",

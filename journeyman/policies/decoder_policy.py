@@ -119,7 +119,8 @@ class Decoder(TokenPolicy):
 
     def forward(self, batch: Batch, want: Words) -> dict[str, Tensor]:
         """``logp`` and ``entropy`` (B, T) at trained positions, 0 elsewhere, under softmax(logits / batch.temperature);
-        ``hidden`` (B, T, D), the states whose product with the head is the logits."""
+        ``hidden`` (B, T, D), the states whose product with the head is the logits (at padding any state, to be masked);
+        ``logits`` (B, T, V), of which ``logp`` is the log-softmax."""
         rows = len(batch.tokens) if torch.is_grad_enabled() else max(1, 16384 // batch.tokens.shape[1])
         return forward(self._read(), self.model.logits, self.vocab, batch, want, rows)
 

@@ -84,7 +84,8 @@ class HF(TokenPolicy):
 
     def forward(self, batch: Batch, want: Words) -> dict[str, Tensor]:
         """``logp`` and ``entropy`` (B, T) at trained positions, 0 elsewhere, under softmax(logits / batch.temperature);
-        ``hidden`` (B, T, D). Rows go in chunks of about 4,096 tokens, whose logits are whole: some heads cap or scale them."""
+        ``hidden`` (B, T, D); ``logits`` (B, T, V), of which ``logp`` is the log-softmax. Rows go in chunks of about 4,096 tokens,
+        whose logits are whole: some heads cap or scale them."""
         short = wanted(want)
         rows = max(1, 4096 // batch.tokens.shape[1])
         out = {}

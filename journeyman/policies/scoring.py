@@ -1,4 +1,5 @@
-"""Log-probabilities, entropies and hidden states of given tokens, with gradients, without a (B, T, V) tensor."""
+"""Log-probabilities, entropies and hidden states of given tokens, with gradients, without a (B, T, V) tensor; and that tensor for
+objectives that need whole distributions."""
 
 from __future__ import annotations
 
@@ -14,15 +15,15 @@ from journeyman.batch import Batch
 from journeyman.policies.compiled import log_prob
 from journeyman.protocols import Words, words
 
-GIVES = words("tokens", "forward.logp", "forward.entropy", "forward.hidden")
+GIVES = words("tokens", "forward.logp", "forward.entropy", "forward.hidden", "forward.logits")
 _LOGITS = 1 << 24  # logits made at a time
 
 
 def wanted(want: Words) -> frozenset[str]:
     """Words wanted of a forward, without their prefix; ValueError names what this policy does not give."""
     short = frozenset(w.removeprefix("forward.") for w in want)
-    if unknown := sorted(short - {"logp", "entropy", "hidden"}):
-        raise ValueError(f"forward cannot give {', '.join(unknown)}; this policy gives logp, entropy and hidden")
+    if unknown := sorted(short - {"logp", "entropy", "hidden", "logits"}):
+        raise ValueError(f"forward cannot give {', '.join(unknown)}; this policy gives logp, entropy, hidden and logits")
     return short
 
 
@@ -72,19 +73,42 @@ def score(
     return logp, spread.index_put(places, torch.cat([x for _, x in found])) if entropy else spread
 
 
+def distributions(
+    states: Float[Tensor, "N D"],
+    where: Int[Tensor, "B T"],
+    head: Callable[[Tensor], Tensor],
+    at: Bool[Tensor, "B T"],
+    temperature: Float[Tensor, " B"],
+) -> Float[Tensor, "B T V"]:
+    """logits[b, t] = head(states[where[b, t - 1]]) / temperature[b], in float32: those of which ``score`` takes the log-softmax, so
+    logp[b, t] = log softmax(logits[b, t])[tokens[b, t]] where ``at`` is true and t > 0; zero elsewhere."""
+    row, time = at[:, 1:].nonzero(as_tuple=True)
+    warm = torch.where(temperature > 0, temperature, 1.0)
+    made = head(states[where[row, time]]).float() / warm[row, None]  # (trained tokens, V)
+    logits = made.new_zeros(*at.shape, made.shape[-1])
+    logits[row, time + 1] = made
+    return logits
+
+
 def forward(read: Read, head: Callable[[Tensor], Tensor], vocab: int, batch: Batch, want: Words, rows: int) -> dict[str, Tensor]:
-    """The outputs wanted, ``rows`` rows at a time. Chunks are as wide as their longest row only."""
-    short, out = wanted(want), {"logp": [], "entropy": [], "hidden": []}
+    """The outputs wanted, ``rows`` rows at a time. Chunks are as wide as their longest row only.
+
+    ``logits`` is a whole (B, T, V) tensor, kept for the backward pass: for small vocabularies, or a learner with few
+    ``micro_tokens`` (16,384 tokens of a vocabulary of 150,000 are 10 GB)."""
+    short, out = wanted(want), {"logp": [], "entropy": [], "hidden": [], "logits": []}
     full = batch.tokens.shape[1]
     for lo in range(0, len(batch.tokens), rows):
         part = slice(lo, lo + rows)
         width = int(batch.lengths[part].max())
         tokens, train = batch.tokens[part, :width], batch.train[part, :width]
         states, where = read(tokens, train, batch.lengths[part])
-        if short != {"hidden"}:
+        if short & {"logp", "entropy"}:
             logp, entropy = score(states, where, head, vocab, tokens, train, batch.temperature[part], "entropy" in short)
             out["logp"].append(F.pad(logp, (0, full - width)))
             out["entropy"].append(F.pad(entropy, (0, full - width)))
+        if "logits" in short:
+            logits = distributions(states, where, head, train, batch.temperature[part])
+            out["logits"].append(F.pad(logits, (0, 0, 0, full - width)))
         if "hidden" in short:
             out["hidden"].append(F.pad(states[where], (0, 0, 0, full - width)))
     return {name: torch.cat(parts) for name, parts in out.items() if name in short}

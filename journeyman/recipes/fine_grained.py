@@ -50,7 +50,7 @@ def fine_grained(
     completeness: Weight of the answer being right.
     """
     source, policies = tasks_of(tasks), policies_of(policy, seed)
-    judges = weighed((critic_of(critic, source), factuality), (new_steps(), relevance))
+    judges = weighed([(critic_of(critic, source), factuality), (new_steps(), relevance)])
     loss = surrogate(clip=ppo_clip(0.2, 0.2), ratio=over_behaviour, reduce=token_mean)
     return Run(
         policies=policies,

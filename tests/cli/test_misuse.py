@@ -49,7 +49,7 @@ def run(refused, model):
     ("words", "reason"),
     [
         (["run", "grppo", "--out", "out"], "no recipe is named 'grppo'; did you mean grpo?"),
-        (["run"], "name a recipe first: journeyman run RECIPE --out DIR; there are capo, cispo"),
+        (["run"], "name a recipe first: journeyman run RECIPE --out DIR; there are asft, capo"),
         (["run", "--out", "out", "grpo"], "name a recipe first"),
         (["run", "grpo"], "--out requires an argument"),
         (["run", "grpo", "--out", "out", "--sibs", "3"], "Unknown option: --sibs. Did you mean --siblings?"),

@@ -55,6 +55,7 @@ WHOLE = {
     "step_penalised": credit.step_penalised(),
     "span_returns": credit.span_returns(outcome=0.3),
     "outcome": credit.outcome(),
+    "outcome_of": credit.outcome_of(),
     "within": credit.within(group_mean(), credit.length_cycle(8, 5, 4)),
 }
 INNER = {
@@ -67,7 +68,9 @@ INNER = {
     "with_refinement": credit.with_refinement(),
     "turn_decayed": credit.turn_decayed(),
     "self_explained": credit.self_explained(),
-}  # step_pairs: tests/credit/test_pairs.py; the last three, of conversations: tests/credit/test_critique_credit.py
+    "over_branches": credit.over_branches(group_mean()),
+    "by_duration": credit.by_duration(),
+}  # tests/credit/: step_pairs in test_pairs.py, the last two in test_branch_credit.py, three before in test_critique_credit.py
 MIXED = {"with_demonstration"}  # in one term, sampled lessons that keep behaviour_logp and one that has none: it is not given
 every = pytest.mark.parametrize("name", WHOLE)
 SCORES = [1.0, 0.0, 0.25, 1.0, 0.5]

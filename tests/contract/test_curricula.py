@@ -5,7 +5,7 @@ import json
 import pytest
 
 from journeyman import curricula
-from journeyman.curricula import learnable, levels, uniform
+from journeyman.curricula import learnable, levels, uniform, with_branches
 from journeyman.protocols import Part, Stateful
 from journeyman.types import Assignment, Attempt, Group, Judgement, Task, user
 
@@ -14,6 +14,7 @@ MAKE = {
     "uniform": lambda seed=0: uniform(TASKS, siblings=4, seed=seed),
     "levels": lambda seed=0: levels(TASKS, siblings=4, up=0.5, window=3, easier=0.5, seed=seed),
     "learnable": lambda seed=0: learnable(levels(TASKS, siblings=4, up=0.5, window=3, easier=0.5, seed=seed)),
+    "with_branches": lambda seed=0: with_branches(uniform(TASKS, siblings=4, seed=seed)),
 }
 every = pytest.mark.parametrize("name", MAKE)
 

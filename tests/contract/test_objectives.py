@@ -33,7 +33,7 @@ from journeyman.objectives import (
     weighted,
 )  # fmt: skip
 from journeyman.protocols import Part
-from tests.learners.tiny import random_lessons
+from tests.learners.tiny import VOCAB, random_lessons
 from tests.objectives.preferences import PARTS  # their promises: tests/objectives/test_preferences.py
 
 torch.set_num_threads(1)
@@ -52,6 +52,9 @@ WHOLE = {
     "importance_kl": objectives.importance_kl(),
     "entropy_bonus": objectives.entropy_bonus(),
     "drift_penalty": objectives.drift_penalty(),
+    "trajectory_kl": objectives.trajectory_kl(),
+    "one_token": objectives.one_token(),
+    "anchor_kl": objectives.anchor_kl(),
     "value_loss": objectives.value_loss(0.5, 0.2, sequence_mean),
     "plus": plus(surrogate(ppo_clip(), over_old, sequence_mean), kl_penalty(0.04, reduce=sequence_mean)),
     "weighted": weighted(nll(), 0.5),
@@ -64,6 +67,7 @@ OBJECTIVES = (
     | {f"surrogate(reduce={n})": surrogate(no_clip, on_policy, r) for n, r in REDUCERS.items()}
     | {f"surrogate(correction={n})": surrogate(no_clip, over_old, correction=c) for n, c in CORRECTIONS.items()}
     | {f"kl_penalty({n})": kl_penalty(0.1, e, sequence_sum) for n, e in ESTIMATORS.items()}
+    | {"one_token(candidates=9)": objectives.one_token(candidates=9)}
 )
 every = pytest.mark.parametrize("name", OBJECTIVES)
 
@@ -88,7 +92,7 @@ def lessons(seed=0, n=8):
 
 
 class Table:
-    """Log-probabilities and entropies (float64) that are leaves, one row a lesson."""
+    """Log-probabilities, entropies and other outputs (float64) that are leaves, one row a lesson."""
 
     def __init__(self, lessons, seed=0, scale=3.0):
         g = torch.Generator().manual_seed(seed)
@@ -97,16 +101,17 @@ class Table:
             logp = (-scale * torch.rand(len(x.tokens), generator=g, dtype=torch.float64)).requires_grad_()
             entropy = torch.rand(len(x.tokens), generator=g, dtype=torch.float64).requires_grad_()
             worth = torch.randn(len(x.tokens), generator=g, dtype=torch.float64).requires_grad_()
-            self.rows[x.attempt] = (logp, entropy, worth)
+            logits = torch.randn(len(x.tokens), VOCAB, generator=g, dtype=torch.float64).requires_grad_()
+            anchor = torch.rand(len(x.tokens), generator=g, dtype=torch.float64).requires_grad_()
+            self.rows[x.attempt] = (logp, entropy, worth, logits, anchor)
 
     def out(self, batch):
         def pad(which):
-            full = torch.full(batch.tokens.shape, -1.0, dtype=torch.float64)
-            return torch.stack(
-                [torch.cat([self.rows[x.attempt][which], full[i, len(x.tokens) :]]) for i, x in enumerate(batch.lessons)]
-            )
+            own = [self.rows[x.attempt][which] for x in batch.lessons]
+            full = torch.full((*batch.tokens.shape, *own[0].shape[1:]), -1.0, dtype=torch.float64)
+            return torch.stack([torch.cat([row, full[i, len(row) :]]) for i, row in enumerate(own)])
 
-        return batch.with_out({"logp": pad(0), "entropy": pad(1), "value": pad(2)})
+        return batch.with_out({"logp": pad(0), "entropy": pad(1), "value": pad(2), "logits": pad(3), "anchor": pad(4)})
 
     def leaves(self):
         return [t for row in self.rows.values() for t in row]
@@ -173,7 +178,8 @@ def test_what_untrained_tokens_hold_reaches_nothing(name):
     batch = Table(made).out(collate(made, totals_of(made)))
 
     def spoil(tensor):
-        return torch.where(batch.train, tensor, float("nan"))
+        at = batch.train if tensor.dim() == 2 else batch.train[..., None]
+        return torch.where(at, tensor, float("nan"))
 
     spoiled = replace(
         batch, streams={k: spoil(v) for k, v in batch.streams.items()}, out={k: spoil(v) for k, v in batch.out.items()}
@@ -227,9 +233,13 @@ def test_extreme_ratios_stay_finite(name, dtype, far):
         entropy = torch.full(batch.tokens.shape, 0.1, dtype=dtype, requires_grad=True)
         loud = replace(batch, streams={k: torch.full_like(v, stream) for k, v in batch.streams.items()})
         worth = torch.full(batch.tokens.shape, 0.5, dtype=dtype, requires_grad=True)
-        loss, metrics = OBJECTIVES[name](loud.with_out({"logp": theta, "entropy": entropy, "value": worth}))
+        logits = torch.zeros(*batch.tokens.shape, VOCAB, dtype=dtype)
+        logits[..., 0] = logp
+        out = {"logp": theta, "entropy": entropy, "value": worth, "logits": logits.requires_grad_()}
+        out["anchor"] = torch.full(batch.tokens.shape, -logp, dtype=dtype, requires_grad=True)
+        loss, metrics = OBJECTIVES[name](loud.with_out(out))
         assert torch.isfinite(loss)
-        grads = torch.autograd.grad(loss, [theta, entropy, worth], allow_unused=True)
+        grads = torch.autograd.grad(loss, list(out.values()), allow_unused=True)
         assert all(torch.isfinite(g).all() for g in grads if g is not None)
         assert all(torch.isfinite(m).all() for m in metrics.values())
 

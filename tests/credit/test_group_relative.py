@@ -129,3 +129,13 @@ def test_a_rule_of_ones_own():
 def test_settings_are_checked():
     with pytest.raises(ValueError, match="expected ddof 0 or 1"):
         group_zscore(ddof=2)
+
+
+def test_what_a_continuation_cut_off_is_not_learned():
+    parent = attempt_of(0, "abcde").traces[0]
+    tokens, drawn = (*parent.tokens[:5], 7, 8), (False,) * 3 + (True,) * 4
+    child = replace(parent, id="g/0:1", parent=parent.id, start=5, tokens=tokens, sampled=drawn, logp=(0.0,) * 7, version=(0,) * 7)
+    attempt = Attempt("g/0", "t", Answer("ab", child.id), (parent, child))
+    lesson, _ = group_mean()(judged([attempt, attempt_of(1, "x")], [1.0, 0.0]), render)
+    assert lesson.tokens == tokens
+    assert lesson.train == drawn

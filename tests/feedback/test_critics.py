@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,24 +14,44 @@ from journeyman.feedback.critics import by_solver, new_steps, weighed
 from journeyman.feedback.critique import Critique, of_steps
 from journeyman.policies import load_policy
 from journeyman.prompts import ASK_VERIFY
+from journeyman.runner import Runner
+from journeyman.strategies import sample
 from journeyman.tasks import gym as tasks
 from journeyman.tasks.gym import entry_of
 from journeyman.tasks.roles import wrong_attempt
 from journeyman.tasks.solvers import SOLVERS, split_steps
 from journeyman.testing import ScriptedPolicy, decode
-from journeyman.types import Answer, Assignment, Attempt, Group, Judgement, Task, from_json, to_json, user
+from journeyman.types import Answer, Assignment, Attempt, Cost, Group, Judgement, Task, from_json, to_json, user
 from tests.credit.groups import attempt_of
 
 torch.set_num_threads(1)
 RIGHT = each(lambda task, text: 1.0)
 
 
+@dataclass(frozen=True)
+class noting:
+    """A feedback that only keeps what its critic said of a text."""
+
+    critic: Any
+    text: str
+    said: list
+
+    async def __call__(self, group):
+        self.said.append(await self.critic(group.task, self.text))
+        return [Judgement(group.attempts[0].id, 1.0)]
+
+
+def judged(critic, task, text):
+    """What a critic said when it was asked within the runner, and the judgement."""
+    said = []
+    runner = Runner(sample(), noting(critic, text, said))
+    [found] = asyncio.run(runner.judge({}, group_of(task, Attempt("g/0", task.id, Answer(text))))).judgements
+    assert found.status == "checked", found.evidence
+    return said[0], found
+
+
 def ask(critic, task, text):
-    return asyncio.run(run(critic, task, text))
-
-
-async def run(critic, task, text):
-    return await critic(task, text)
+    return judged(critic, task, text)[0]
 
 
 def group_of(task, *attempts):
@@ -115,6 +136,18 @@ def test_a_policy_is_asked_about_the_task_and_the_text():
     assert ask(by_policy(ScriptedPolicy(lambda text, rng: "hm")), task, "a") is None
 
 
+def test_what_a_critic_reads_and_writes_is_counted():
+    policy = ScriptedPolicy(lambda text, rng: "1: right", name="critic")
+    task = Task("t", user("?"), "4")
+    _, one = judged(by_policy(policy), task, "a")
+    _, three = judged(weighed([(by_policy(policy, critiques=3, temperature=1.0), 0.5), (new_steps(), 0.5)]), task, "a")
+    assert one.cost.calls == 1
+    assert three.cost.calls == 3
+    assert one.cost.compute == (one.cost.prompt_tokens + one.cost.sampled_tokens) * policy.parameters > 0
+    assert three.cost.compute == 3 * one.cost.compute
+    assert judged(new_steps(), task, "a")[1].cost == Cost()
+
+
 def test_several_critiques_differ_and_the_same_question_has_the_same_critique():
     policy = ScriptedPolicy(lambda text, rng: f"1: {rng.choice(['right', 'wrong'])}")
     critic = by_policy(policy, critiques=9, rule="mean", temperature=1.0)
@@ -145,17 +178,17 @@ def test_the_packaged_model_is_a_critic():
 def test_repeats_are_not_new_and_weights_are_worth():
     task = Task("t", user("?"))
     assert [v for *_, v in ask(new_steps(), task, "a  b\nc\nA b\n").parts] == [1.0, 1.0, 0.0]
-    both = weighed((says(1.0, 0.0), 0.5), (new_steps(), 0.3))
+    both = weighed([(says(1.0, 0.0), 0.5), (new_steps(), 0.3)])
     parts = ask(both, task, "a\na").parts
     assert [(s, e, round(2 * v - 1, 9)) for s, e, v in parts] == [(0, 1, 0.3), (0, 1, 0.5), (2, 3, -0.5), (2, 3, -0.3)]
 
     async def silent(task, text):
         return None
 
-    assert ask(weighed((silent, 0.5)), task, "a") is None
+    assert ask(weighed([(silent, 0.5)]), task, "a") is None
     for wrong in ((), ((silent, 2.0),)):
         with pytest.raises(ValueError, match="weights from 0 to 1"):
-            weighed(*wrong)
+            weighed(wrong)
 
 
 # ---------------------------------------------------------------------------------------- tokens

@@ -62,6 +62,13 @@ def accuracy(policy):
     return sum(scores) / len(scores)
 
 
+def guide_of(policy):
+    """A guide of the same weights as a policy."""
+    guide = Decoder.fresh(CONFIG, byte_tokenizer(), "guide", seed=0)
+    guide.load_weights({k: v.clone() for k, v in policy.weights().items()}, 0)
+    return guide
+
+
 async def letters(task, text):
     """A critic of the toy task."""
     return of_steps(text, [float(text.strip() == task.answer)])
@@ -74,7 +81,7 @@ def test_two_steps(name, guesser):
     assert len(takes) <= 12
     assert recipe.__doc__
     small = {"steps": 2, "batch": 4, "siblings": 4, "updates": 2, "max_tokens": 4, "soft": 2, "seed": 1, "remove": 2, "turns": 2}
-    small |= {"critic": letters, "again": "No", "hint": "{answer}"}
+    small |= {"critic": letters, "again": "No", "hint": "{answer}", "guide": guide_of(guesser)}
     run = recipe(policy=guesser, tasks=TASKS, feedback="exact", **{k: v for k, v in small.items() if k in takes})
     start = {k: v.clone() for k, v in guesser.weights().items()}
     seen = []
@@ -118,8 +125,14 @@ LEARNERS = {
     "ufo": {"lr": 3e-3, "steps": 40, "batch": 16, "turns": 2, "again": "No"},
     "kto": {"lr": 1e-3, "steps": 24, "batch": 32, "desirable": 3.0},  # a quarter of the answers is good
     "simpo": {"lr": 3e-3, "steps": 20, "batch": 32, "keep": 8},
+    "demonstration_regularised": {"lr": 3e-3, "steps": 35, "batch": 32},
+    "g2rpo": {"lr": 3e-3, "steps": 40, "batch": 16},
+    "repexp": {"lr": 3e-3, "steps": 45, "batch": 16},
+    "rlgf": {"lr": 3e-3, "steps": 25, "batch": 16, "guide_first": "lots(0)", "mixing": 1.0},
+    "cure": {"lr": 3e-3, "steps": 60, "siblings": 8},
 }
-ALIKE = ("cispo", "clip_cov", "d3s", "dft", "empg", "gspo", "hapo", "hispo", "kl_cov", "sapo", "siri")
+ALIKE = ("asft", "cispo", "clip_cov", "d3s", "dft", "empg", "gspo", "hapo", "hispo", "kl_cov", "otr", "sapo",
+         "siri")  # fmt: skip
 LEARNERS |= {name: {"lr": 3e-3, "steps": 40, "batch": 32} for name in ALIKE}
 
 
@@ -127,8 +140,9 @@ LEARNERS |= {name: {"lr": 3e-3, "steps": 40, "batch": 32} for name in ALIKE}
 def test_it_learns(name, guesser):
     before = accuracy(guesser)
     assert 0.15 < before < 0.4
+    more = {"guide": guide_of(guesser)} if name == "rlgf" else {}
     run = getattr(recipes, name)(
-        policy=guesser, tasks=TASKS, feedback="exact", **{"batch": 8, "max_tokens": 4, "seed": 2} | LEARNERS[name]
+        policy=guesser, tasks=TASKS, feedback="exact", **{"batch": 8, "max_tokens": 4, "seed": 2} | LEARNERS[name] | more
     )
     asyncio.run(train(run))
     assert accuracy(guesser) > 0.8, f"{name} began at {before}"

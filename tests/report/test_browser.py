@@ -194,9 +194,8 @@ def test_the_live_page_follows_a_run_its_death_and_its_end(browser: Browser, run
     pulse = "document.getElementById('pulse').textContent"
     try:
         browser.size(1440)
-        browser.call(
-            "Page.addScriptToEvaluateOnNewDocument",
-            source="{ const later = setTimeout; window.setTimeout = (f, ms, ...more) => later(f, Math.min(ms, 100), ...more); }",
+        browser.page.add_init_script(
+            "{ const later = setTimeout; window.setTimeout = (f, ms, ...more) => later(f, Math.min(ms, 100), ...more); }"
         )
         browser.problems.clear()
         browser.open(f"http://127.0.0.1:{server.server_port}/")
