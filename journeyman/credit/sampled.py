@@ -12,9 +12,9 @@ Drawn = tuple[bool, ...]  # (L) the tokens to learn
 Shaper = Callable[[Attempt], float]  # added to an attempt's score before the rule, never to its judgement
 
 
-def answering(attempt: Attempt) -> list[tuple[Trace, float, Drawn]]:
-    """The trace that holds the answer, once for each temperature of its line, and what its policy drew at that one. A trace of the
-    line owns what it drew up to where the next one begins: a continuation may have cut it off."""
+def answering(attempt: Attempt, policy: str | None = None) -> list[tuple[Trace, float, Drawn]]:
+    """The trace that holds the answer, once for each temperature of its line, and what ``policy`` (None: the one that ended it)
+    drew at that one. A trace of the line owns what it drew up to where the next one begins: a continuation may have cut it off."""
     leaf = attempt.trace(attempt.answer.trace if attempt.answer else None)
     if leaf is None or not leaf.tokens:
         raise ValueError(
@@ -24,7 +24,7 @@ def answering(attempt: Attempt) -> list[tuple[Trace, float, Drawn]]:
     drawn: dict[float, list[bool]] = {}
     line = attempt.lineage(leaf.id)
     for t, end in zip(line, [*(child.start for child in line[1:]), len(leaf.tokens)], strict=True):
-        if t.policy == leaf.policy:
+        if t.policy == (policy or leaf.policy):
             mask, end = drawn.setdefault(warmth(t), [False] * len(leaf.tokens)), min(end, len(t.tokens))
             mask[t.start : end] = t.sampled[t.start : end]
     return [(leaf, temperature, tuple(mask)) for temperature, mask in drawn.items() if any(mask)]

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from journeyman.credit import by_duration, group_mean, group_zscore, outcome, outcome_of, over_branches, overlong, with_refinement
-from journeyman.credit.outcome_of import drawn_by
 from journeyman.credit.over_branches import unfolded
+from journeyman.credit.sampled import answering
 from journeyman.curricula import learnable, uniform, with_branches
 from journeyman.objectives import over_old, ppo_clip, sequence_mean, surrogate, token_mean
 from journeyman.protocols import Schedule, Stateful
@@ -167,7 +167,7 @@ def test_rlgf_has_the_gradient_of_ppo_on_its_part(seed):
 def test_of_one_policy_it_is_the_outcome():
     group = group_of([1.0, None, 0.25])
     assert outcome_of()(group, render) == outcome()(group, render)
-    assert drawn_by("guide", group.attempts[0]) is None
+    assert answering(group.attempts[0], "guide") == []
 
 
 def test_what_has_no_tokens_or_two_temperatures_is_refused():

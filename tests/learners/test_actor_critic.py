@@ -1,7 +1,6 @@
 """PPO's update is the literal one, its head learns what comes out, and it continues exactly after a kill."""
 
 import asyncio
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +25,7 @@ from journeyman.runner import Runner
 from journeyman.store import Session, Store
 from journeyman.strategies import sample
 from journeyman.types import Lesson
+from tests.learners.resuming import continued, copied, same
 from tests.learners.tiny import Tiny, random_lessons
 from tests.policies.conftest import VOCAB, byte_tokenizer
 from tests.recipes.test_recipes import CONFIG, TASKS
@@ -47,15 +47,6 @@ def rewarded(n=6, seed=0, **kw):
     """Random lessons with the reward at the last token: 1 for every other one."""
     found = [replace(x, weight=1.0, temperature=1.0) for x in random_lessons(n, seed, **kw)]
     return [replace(x, streams={"reward": (0.0,) * (len(x.tokens) - 1) + (float(i % 2),)}) for i, x in enumerate(found)]
-
-
-def copied(policy):
-    return {n: w.clone() for n, w in policy.weights().items()}
-
-
-def same(a, b, tolerance=0.0):
-    for name, w in a.items():
-        torch.testing.assert_close(w, b[name], rtol=0, atol=tolerance, msg=name)
 
 
 # ------------------------------------------------------------------------------------ the update
@@ -257,23 +248,7 @@ def test_resume_is_exact(dtype):
     def fresh():
         return Seeing(dtype=dtype), actor_critic(Gradient(PPO, lr=0.02, updates=2, epochs=2, replay_share=0.5, seed=3))
 
-    def go(learner, policy, steps):
-        return [learner.update(policy, rewarded(6, seed=i)) for i in steps]
-
-    policy, learner = fresh()
-    learner.prepare(policy)
-    go(learner, policy, range(2))
-    known = json.loads(json.dumps(learner.state_dict()))
-    kept, weights, version = {k: v.clone() for k, v in learner.tensors().items()}, copied(policy), policy.version
-    expected = go(learner, policy, range(2, 4))
-    other, resumed = fresh()
-    resumed.prepare(other)
-    other.load_weights(weights, version)
-    resumed.load_state_dict(known)
-    resumed.load_tensors(kept)
-    assert go(resumed, other, range(2, 4)) == expected
-    same(copied(other), copied(policy))
-    same(resumed.tensors(), learner.tensors())
+    _, kept = continued(fresh, lambda i: rewarded(6, seed=i))
     assert kept["value_head.weight/value"].abs().sum() > 0
     assert {"value_head.weight/exp_avg", "value_head.weight/exp_avg_sq", "value_head.weight/step"} <= kept.keys()
 

@@ -1,6 +1,5 @@
 """ASFT: the card's numbers, what the anchor is and is not, and that it holds."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -20,6 +19,7 @@ from journeyman.protocols import OwnLoss, words
 from journeyman.run import Learners, Misfit, Policies, Run
 from journeyman.runner import Runner
 from journeyman.strategies import sample
+from tests.learners.resuming import continued, copied, same
 from tests.learners.tiny import Tiny, random_lessons
 from tests.objectives.batches import batch_of
 from tests.policies.conftest import VOCAB, byte_tokenizer
@@ -50,15 +50,6 @@ class Whole(Tiny):
 def demonstrations(n=8, seed=0):
     """Random lessons whose trained tokens have advantage 1."""
     return [replace(x, advantage=tuple(map(float, x.train)), weight=1.0) for x in random_lessons(n, seed)]
-
-
-def copied(policy):
-    return {n: w.clone() for n, w in policy.weights().items()}
-
-
-def same(a, b, tolerance=0.0):
-    for name, w in a.items():
-        torch.testing.assert_close(w, b[name], rtol=0, atol=tolerance, msg=name)
 
 
 def drift(start, policy, lessons):
@@ -200,22 +191,7 @@ def test_resume_is_exact():
     def fresh():
         return Whole(), anchored(Gradient(asft(1.0), lr=0.02, updates=2, epochs=2, replay_share=0.5, seed=3))
 
-    def go(learner, policy, steps):
-        return [learner.update(policy, demonstrations(6, seed=i)) for i in steps]
-
-    policy, learner = fresh()
-    learner.prepare(policy)
-    go(learner, policy, range(2))
-    known = json.loads(json.dumps(learner.state_dict()))
-    kept, weights, version = {k: v.clone() for k, v in learner.tensors().items()}, copied(policy), policy.version
-    expected = go(learner, policy, range(2, 4))
-    other, resumed = fresh()
-    resumed.prepare(other)
-    other.load_weights(weights, version)
-    resumed.load_state_dict(known)
-    resumed.load_tensors(kept)
-    assert go(resumed, other, range(2, 4)) == expected
-    same(copied(other), copied(policy))
+    continued(fresh, lambda i: demonstrations(6, seed=i))
 
 
 # ------------------------------------------------------------------------------------ what does not fit

@@ -1,7 +1,6 @@
 """RepExp: the card's numbers, the reward that the learner makes of them, and what it moves."""
 
 import asyncio
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +16,8 @@ from journeyman.objectives import mix, nll, over_old, ppo_clip, sequence_mean, s
 from journeyman.policies import Decoder
 from journeyman.protocols import words
 from journeyman.types import Lesson
-from tests.learners.test_actor_critic import Seeing, copied, rewarded, same, seen_by_inner
+from tests.learners.resuming import continued, copied, same
+from tests.learners.test_actor_critic import Seeing, rewarded, seen_by_inner
 from tests.learners.tiny import random_lessons
 from tests.policies.conftest import byte_tokenizer
 from tests.recipes.test_recipes import CONFIG, TASKS
@@ -184,22 +184,7 @@ def test_resume_is_exact():
     def fresh():
         return Seeing(), exploring(Gradient(GRPO, lr=0.02, updates=2, seed=3), 0.5, elliptical(apart=True), width=2)
 
-    def go(learner, policy, steps):
-        return [learner.update(policy, grouped(6, seed=i)) for i in steps]
-
-    policy, learner = fresh()
-    learner.prepare(policy)
-    go(learner, policy, range(2))
-    known = json.loads(json.dumps(learner.state_dict()))
-    kept, weights, version = {k: v.clone() for k, v in learner.tensors().items()}, copied(policy), policy.version
-    last = go(learner, policy, range(2, 4))
-    other, resumed = fresh()
-    resumed.prepare(other)  # the start weights, before the checkpoint is loaded
-    other.load_weights(weights, version)
-    resumed.load_state_dict(known)
-    resumed.load_tensors(kept)
-    assert go(resumed, other, range(2, 4)) == last
-    same(copied(other), copied(policy))
+    continued(fresh, lambda i: grouped(6, seed=i))
 
 
 def test_among_right_answers_the_rare_one_is_raised():

@@ -1,6 +1,5 @@
 """The update's promises: whole-step denominators, exact resume, nothing that is not finite reaches the weights."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -23,6 +22,7 @@ from journeyman.objectives import (
     token_mean,
 )  # fmt: skip
 from journeyman.types import Lesson
+from tests.learners.resuming import continued, copied
 from tests.learners.tiny import Tiny, random_lessons
 
 FULL = plus(surrogate(ppo_clip(), over_old, sequence_mean), kl_penalty(0.1), entropy_bonus(0.01))
@@ -36,10 +36,6 @@ def same(a, b, tolerance=0.0):
 
 def moved(policy, start):
     return any(not torch.equal(w, start[n]) for n, w in policy.weights().items())
-
-
-def copied(policy):
-    return {n: w.clone() for n, w in policy.weights().items()}
 
 
 # ------------------------------------------------------------------------------------ denominators and micro-batches
@@ -283,22 +279,7 @@ def test_resume_is_exact(dtype):
     def fresh():
         return Tiny(dtype=dtype), Gradient(FULL, lr=0.02, schedule=cosine(20, 2), updates=2, epochs=2, replay_share=0.5, seed=3)
 
-    policy, learner = fresh()
-    learner.prepare(policy)
-    run(learner, policy, range(3))
-    state = json.loads(json.dumps(learner.state_dict()))
-    tensors = {k: v.clone() for k, v in learner.tensors().items()}
-    weights, version = copied(policy), policy.version
-    expected = run(learner, policy, range(3, 6))
-
-    other, resumed = fresh()
-    resumed.prepare(other)
-    other.load_weights(weights, version)
-    resumed.load_state_dict(state)
-    resumed.load_tensors(tensors)
-    assert run(resumed, other, range(3, 6)) == expected
-    same(policy, other)
-    assert other.version == policy.version
+    expected, _ = continued(fresh, lambda i: random_lessons(6, seed=i), 3, 3)
     assert expected[-1]["replayed"] == 3
 
 

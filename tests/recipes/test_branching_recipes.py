@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import random
 from dataclasses import replace
 
 import pytest
@@ -22,7 +21,7 @@ from journeyman.run import Misfit
 from journeyman.strategies import branched, sample
 from journeyman.types import Lesson, Sampling
 from tests.policies.conftest import TEMPLATE, byte_tokenizer
-from tests.recipes.test_recipes import CONFIG, LETTERS, TASKS, accuracy, fresh, guesser, guesser_weights, guide_of
+from tests.recipes.test_recipes import CONFIG, LETTERS, TASKS, accuracy, fresh, guesser, guesser_weights, guide_of, taught
 
 __all__ = ["guesser", "guesser_weights"]  # fixtures
 torch.set_num_threads(1)
@@ -83,17 +82,7 @@ def test_a_guide_is_no_learner_and_has_a_name_of_its_own(guesser):
 @pytest.fixture(scope="module")
 def spelling_weights():
     """A model that answers with any three of four letters."""
-    torch.set_num_threads(1)
-    policy, rng = fresh(), random.Random(0)
-    learner = Gradient(nll(), lr=3e-3)
-    for _ in range(60):
-        lessons = []
-        for task in TASKS * 2:
-            text = "".join(rng.choice(LETTERS) for _ in range(3))
-            tokens, mask = policy.render([*task.prompt, {"role": "assistant", "content": text}])
-            lessons.append(Lesson(tokens, mask, tuple(map(float, mask)), term="sft"))
-        learner.update(policy, lessons)
-    return {k: v.clone() for k, v in policy.weights().items()}
+    return taught(lambda rng: "".join(rng.choice(LETTERS) for _ in range(3)))
 
 
 @pytest.fixture

@@ -33,19 +33,24 @@ def fresh():
     return Decoder.fresh(CONFIG, byte_tokenizer(), seed=0)
 
 
-@pytest.fixture(scope="session")
-def guesser_weights():
-    """A model that answers every question with one of four letters, each as likely."""
+def taught(say):
+    """Weights of a model that imitates ``say(rng)`` after every question."""
     torch.set_num_threads(1)
     policy, rng = fresh(), random.Random(0)
     learner = Gradient(nll(), lr=3e-3)
     for _ in range(60):
         lessons = []
         for task in TASKS * 2:
-            tokens, mask = policy.render([*task.prompt, {"role": "assistant", "content": rng.choice(LETTERS)}])
+            tokens, mask = policy.render([*task.prompt, {"role": "assistant", "content": say(rng)}])
             lessons.append(Lesson(tokens, mask, tuple(map(float, mask)), term="sft"))
         learner.update(policy, lessons)
     return {k: v.clone() for k, v in policy.weights().items()}
+
+
+@pytest.fixture(scope="session")
+def guesser_weights():
+    """A model that answers every question with one of four letters, each as likely."""
+    return taught(lambda rng: rng.choice(LETTERS))
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ class Browser:
         try:
             self._browser = self._playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
             self.page = self._browser.new_page()
+            self._device = self.page.context.new_cdp_session(self.page)
         except Error:
             self._playwright.stop()
             raise
@@ -43,6 +44,9 @@ class Browser:
     def size(self, width: int, height: int = 900, dark: bool = False) -> None:
         """The window's inside in CSS pixels, and the preferred colours."""
         self.page.set_viewport_size({"width": width, "height": height})
+        # A narrow window is a phone's, which reads the page's own word on its width; Playwright can say so of new windows only.
+        telephone = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 640}
+        self._device.send("Emulation.setDeviceMetricsOverride", telephone)
         self.page.emulate_media(media="screen", color_scheme="dark" if dark else "light")
 
     def open(self, address: str) -> None:
