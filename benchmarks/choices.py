@@ -100,7 +100,7 @@ def worker(size: str, rows: int, kept: bool) -> None:
     """One rate a line read, of the job named there."""
     if not kept:
         decoder_policy.keep_freed_memory = lambda: False
-    todo = jobs(model_of(size, 1, None), rows)
+    todo = jobs(model_of(size, 1, None, "cpu", "float32"), rows)
     for line in sys.stdin:
         print(rate(todo[line.strip()]), flush=True)
 
@@ -143,7 +143,7 @@ def main() -> None:
     if args.worker:
         return worker(args.size, args.rows, args.worker == "with")
     print(f"machine: {machine()}", flush=True)
-    policy = model_of(args.size, args.repeats, None)
+    policy = model_of(args.size, args.repeats, None, "cpu", "float32")
     todo = jobs(policy, args.rows)
     rows = [
         compare(policy, choice, job, work, args.repeats)

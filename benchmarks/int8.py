@@ -16,25 +16,19 @@ import asyncio
 import json
 import statistics
 import time
-from dataclasses import asdict
 from pathlib import Path
 
+from curves import SETTINGS, curves
+
 from journeyman.bench import machine, model_of, sample, workloads
-from journeyman.evals import paired_difference
-from journeyman.evaluation import Exam, choose
-from journeyman.feedback import auto
 from journeyman.learners import Gradient
-from journeyman.loop import train
 from journeyman.objectives import over_old, ppo_clip, sequence_mean, surrogate, truncated
 from journeyman.policies import load_policy
 from journeyman.policies.decoder_policy import Decoder
-from journeyman.recipes import grpo
 from journeyman.recipes.parts import FRONTIER
-from journeyman.run import Learners
+from journeyman.run import Learners, Run
 from journeyman.tasks import load_tasks
 from journeyman.types import Sampling
-
-SETTINGS = {"tasks": FRONTIER, "batch": 32, "siblings": 8, "lr": 2e-4, "max_tokens": 192}
 
 
 def turned(policy: Decoder, on: bool) -> Decoder:
@@ -46,7 +40,7 @@ def turned(policy: Decoder, on: bool) -> Decoder:
 
 
 def speed(size: str, repeats: int, names: list[str]) -> list[dict]:
-    policy, rows = model_of(size, repeats, None), []
+    policy, rows = model_of(size, repeats, None, "cpu", "float32"), []
     for work in (workloads(policy.model.architecture.vocab_size)[name] for name in names):
         rates: dict[bool, list[float]] = {True: [], False: []}
         for turn in range(repeats + 1):
@@ -90,46 +84,11 @@ def distance(n: int = 128) -> dict[str, float]:
     return found
 
 
-def learned(seed: int, on: bool, steps: int) -> dict:
-    """One run: seconds of training, and the held-out accuracy of each task in float32 before and after."""
-    policy = load_policy("base", device="cpu", seed=seed)
-    assert isinstance(policy, Decoder)
-    turned(policy, on)
-    run = grpo(policy=policy, steps=steps, seed=seed, **SETTINGS)
-    if on:
-        loss = surrogate(clip=ppo_clip(0.2, 0.2), ratio=over_old, reduce=sequence_mean, correction=truncated(2.0))
-        run.learners = Learners({"policy": Gradient(loss, lr=SETTINGS["lr"], seed=seed)})
-    held_out = choose(load_tasks(FRONTIER, split="heldout"), 400)
-    exam = Exam(held_out, auto(), k=4, sampling=Sampling(192))
-
-    def sit() -> list[float]:
-        groups = asyncio.run(exam.sit({"policy": policy.frozen().snapshot()}))
-        return [sum(s == 1.0 for s in g.scores()) / len(g.attempts) for g in groups]
-
-    before = sit()
-    start = time.perf_counter()
-    asyncio.run(train(run))
-    seconds = time.perf_counter() - start
-    return {"seed": seed, "int8": on, "seconds": seconds, "before": before, "after": sit()}
-
-
-def curves(seeds: int, steps: int) -> list[dict]:
-    rows = []
-    for seed in range(seeds):
-        pair = [learned(seed, on, steps) for on in ((False, True) if seed % 2 else (True, False))]
-        plain, rounded = sorted(pair, key=lambda x: x["int8"])
-        change = paired_difference(rounded["after"], plain["after"])
-        row = {
-            "seed": seed,
-            "before": statistics.mean(plain["before"]),
-            "after, float32": statistics.mean(plain["after"]),
-            "after, int8": statistics.mean(rounded["after"]),
-            "int8 - float32": asdict(change),
-            "seconds": {"float32": plain["seconds"], "int8": rounded["seconds"]},
-        }
-        print(json.dumps(row), flush=True)
-        rows.append({**row, "runs": pair})
-    return rows
+def in_int8(run: Run, policy: Decoder, seed: int) -> None:
+    """Sample in int8, and weigh the loss by truncated importance weights."""
+    turned(policy, True)
+    loss = surrogate(clip=ppo_clip(0.2, 0.2), ratio=over_old, reduce=sequence_mean, correction=truncated(2.0))
+    run.learners = Learners({"policy": Gradient(loss, lr=SETTINGS["lr"], seed=seed)})
 
 
 def main() -> None:
@@ -147,7 +106,7 @@ def main() -> None:
     if args.what == "speed":
         result = {"rows": [r for size in args.sizes for r in speed(size, args.repeats, args.workloads)], "distance": distance()}
     else:
-        result = {"settings": SETTINGS, "steps": args.steps, "rows": curves(args.seeds, args.steps)}
+        result = {"settings": SETTINGS, "steps": args.steps, "rows": curves("int8", in_int8, args.seeds, args.steps)}
     if args.out:
         args.out.write_text(json.dumps({"machine": limit, **result}, indent=1))
 

@@ -1,8 +1,8 @@
-"""How fast this machine samples and learns, as a share of what its processor does at most (``journeyman bench``).
+"""How fast this machine samples and learns, as a share of what its processor or GPU does at most (``journeyman bench``).
 
 A workload is prompts as token ids, how many samples each, how many tokens a sample, and which tokens end it; the same ones
-are given to other libraries in ``benchmarks/``. The machine's own limit is measured in the same run: a float32 matrix
-product and a copy of memory. Operations are those of products with weights; attention is not counted.
+are given to other libraries in ``benchmarks/``. The machine's own limit is measured in the same run, on the same device: a
+matrix product in the model's dtype and a copy of memory. Operations are those of products with weights; attention is not counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from journeyman.learners import Gradient
 from journeyman.objectives import over_behaviour, ppo_clip, sequence_mean, surrogate
 from journeyman.policies.decoder_policy import Decoder
 from journeyman.policies.folder import read_tokenizer
-from journeyman.policies.load import BASE, load_policy
+from journeyman.policies.load import BASE, load_policy, pick_device, pick_dtype
 from journeyman.types import Lesson, Sampling
 
 SIZES: Mapping[str, Mapping[str, int]] = {
@@ -97,10 +97,18 @@ def sample(policy: Decoder, work: Workload) -> int:
     return asyncio.run(draw())
 
 
-def machine(seconds: float = 1.0) -> dict[str, float]:
-    """What the processor does at most: ``gflops`` of a 2,048-wide float32 product, ``gbytes`` moved by a copy each second."""
-    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
-    x = torch.zeros(1 << 26)
+def wait(device: torch.device | str) -> None:
+    """Until the device has done what it was given: a GPU works on while the program goes on."""
+    if torch.device(device).type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def machine(seconds: float = 1.0, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> dict[str, float]:
+    """What the device does at most: ``gflops`` of a product of matrices 2,048 wide (8,192 where there is more to fill than a
+    processor), ``gbytes`` moved by a copy each second."""
+    width, numbers = (2048, 1 << 26) if torch.device(device).type == "cpu" else (8192, 1 << 28)
+    a, b = (torch.randn(width, width, device=device, dtype=dtype) for _ in range(2))
+    x = torch.zeros(numbers, device=device)
     y = torch.empty_like(x)
 
     def most(work: Callable[[], object], amount: float) -> float:
@@ -108,12 +116,13 @@ def machine(seconds: float = 1.0) -> dict[str, float]:
         while time.perf_counter() < end:
             start = time.perf_counter()
             work()
+            wait(device)
             best = max(best, amount / (time.perf_counter() - start))
         return best / 1e9
 
     return {
         "threads": float(torch.get_num_threads()),
-        "gflops": most(lambda: torch.mm(a, b), 2 * 2048**3),
+        "gflops": most(lambda: torch.mm(a, b), 2 * width**3),
         "gbytes": most(lambda: y.copy_(x), 2 * 4 * x.numel()),
     }
 
@@ -155,26 +164,53 @@ def repeated(work: Callable[[], int], repeats: int) -> list[float]:
     return rates
 
 
-def model_of(name: str, repeats: int, threads: int | None) -> Decoder:
-    """The model to measure, with torch on so many threads; ValueError for what cannot be measured."""
+def model_of(
+    policy: str = "base", repeats: int = 3, threads: int | None = None, device: str = "auto", dtype: str = "auto"
+) -> Decoder:
+    """The model to measure, with torch on so many threads; ValueError for what cannot be measured.
+
+    Parameters
+    ----------
+    policy: Model folder, or base; 25M and 135M are Qwen3 shapes with random weights.
+    repeats: Timed repetitions of each workload, after one to warm up.
+    threads: Processor threads (default: torch's own number).
+    device: Where to compute: cpu, cuda, cuda:1, mps, or auto for the best that is there.
+    dtype: Of the weights: float32, bfloat16, float16, or auto (bfloat16 on cuda, float32 elsewhere).
+    """
     for word, number in (("repeats", repeats), ("threads", threads)):
         if number is not None and number < 1:
             raise ValueError(f"{word} is {number}, expected at least 1")
-    model = Decoder.fresh(config(name), read_tokenizer(BASE)) if name in SIZES else load_policy(name)
+    place = pick_device(device)
+    if policy in SIZES:
+        model = Decoder.fresh(config(policy), read_tokenizer(BASE), device=place)
+        model.model.to(pick_dtype(dtype, place))
+    else:
+        model = load_policy(policy, device=device, dtype=dtype)
     if not isinstance(model, Decoder):
-        raise ValueError(f"{name} runs on transformers, not on journeyman's engine; write a Llama, Qwen2 or Qwen3 folder")
+        raise ValueError(f"{policy} runs on transformers, not on journeyman's engine; write a Llama, Qwen2 or Qwen3 folder")
     if model.context < LONGEST:
-        raise ValueError(f"the context of {name} holds {model.context} tokens, but the workloads need {LONGEST}")
+        raise ValueError(f"the context of {policy} holds {model.context} tokens, but the workloads need {LONGEST}")
     if threads is not None:
         torch.set_num_threads(threads)
     return model
 
 
+def setting(policy: Decoder) -> str:
+    """In which dtype and on what a model computes."""
+    place, where = policy.model.head.device, str(policy.model.head.device)
+    if place.type == "cpu":
+        where = f"{torch.get_num_threads()} threads, {'without' if policy.fused().kernels is None else 'with'} compiled kernels"
+    elif place.type == "cuda":
+        where = torch.cuda.get_device_name(place)
+    return f"{str(policy.model.head.dtype).removeprefix('torch.')} on {where}"
+
+
 def bench(policy: Decoder, repeats: int, note: Callable[[str], None]) -> tuple[dict[str, float], list[Rate]]:
-    """The machine's limits, and the rates of the three sampling workloads (drawn tokens) and of one update on 256 lessons (all
-    their tokens)."""
+    """The machine's limits, and the rates of the sampling workloads (drawn tokens) and of one update on 256 lessons (all their
+    tokens)."""
     note("the machine")
-    limit = machine()
+    weights = policy.model.head
+    limit = machine(device=weights.device, dtype=weights.dtype)
     a = policy.model.architecture
     head = a.vocab_size * a.hidden_size
     body = policy.parameters - head
@@ -199,6 +235,7 @@ def bench(policy: Decoder, repeats: int, note: Callable[[str], None]) -> tuple[d
 
     def update() -> int:
         learner.update(policy, lessons)
+        wait(weights.device)
         return total
 
     found.append(rate("update", repeated(update, repeats), 6 * (body + head * trained / total)))

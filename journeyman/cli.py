@@ -23,7 +23,7 @@ from rich.console import Console
 import journeyman
 from journeyman import recipes, strategies
 from journeyman.assemble import Misuse, Options, Recipe, assembly, find_recipe, restart, start, unscored, user_code
-from journeyman.bench import bench, model_of
+from journeyman.bench import bench, model_of, setting
 from journeyman.compare import plan_of, read_plan, run_comparison, tables
 from journeyman.evals import summarise
 from journeyman.evaluation import Exam, choose
@@ -165,6 +165,7 @@ def compare_command(
     budget_tokens: Annotated[int | None, Parameter(converter=whole)] = None,
     out: Path | None = None,
     resume: Path | None = None,
+    jobs: Whole = 1,
     as_json: Json = False,
 ) -> None:
     """Compare recipes on the same tasks and seeds at an equal budget.
@@ -177,14 +178,15 @@ def compare_command(
         seeds: Runs of each recipe, with the seeds from 0.
         budget_tokens: Prompt and sampled tokens of each run, in tokens of the base model's size.
         out: Folder of the comparison: its runs, compare.json, compare.html.
-        resume: Folder of a comparison to continue, in place of everything else.
+        resume: Folder of a comparison to continue, in place of everything else but --jobs.
+        jobs: Runs at a time. They divide the cores (OMP_NUM_THREADS, where set, holds for each), and share memory and a GPU.
         as_json: Print one JSON document and nothing else.
     """
     first = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
     written, shared = words[:first], words[first:]
     if resume is not None:
         if words or out or budget_tokens is not None:
-            raise Misuse("--resume DIR continues a comparison as it was started; write nothing else beside it")
+            raise Misuse("--resume DIR continues a comparison as it was started; write nothing beside it but --jobs and --json")
         plan, folder = read_plan(resume), resume
     else:
         if out is None or budget_tokens is None:
@@ -194,7 +196,7 @@ def compare_command(
         for text in written:
             known_recipe((shlex.split(text) or [""])[0])
         plan, folder = plan_of(written, shared, seeds, budget_tokens), out
-    result = run_comparison(plan, folder)
+    result = run_comparison(plan, folder, jobs)
     if as_json:
         print(json.dumps(result))
     else:
@@ -262,24 +264,22 @@ pretrain_flags = [
 app.command(command("pretrain", pretrain_command.__doc__, pretrain_flags, pretrain_command), name="pretrain")
 
 
-@app.command(name="bench")
-def bench_command(*, policy: str = "base", repeats: Whole = 3, threads: Whole | None = None, as_json: Json = False) -> None:
-    """Measure how fast this machine samples and learns, beside its own limit.
-
-    Args:
-        policy: Model folder, or base; 25M and 135M are Qwen3 shapes with random weights.
-        repeats: Timed repetitions of each workload, after one to warm up.
-        threads: Processor threads (default: torch's own number).
-        as_json: Print one JSON document and nothing else.
-    """
+def bench_command(arguments: dict[str, Any]) -> None:
+    """Measure how fast this machine samples and learns, beside its own limit."""
+    as_json = arguments.pop("as_json", False)
     with assembly():
-        model = model_of(policy, repeats, threads)
+        model = model_of(**arguments)
     with Console(stderr=True).status("measuring") as status:
-        limit, rates = bench(model, repeats, status.update)
+        limit, rates = bench(model, arguments.get("repeats", 3), status.update)
     if as_json:
-        print(json.dumps({"machine": limit, "parameters": model.parameters, "rates": [asdict(r) for r in rates]}))
+        about = {"machine": limit, "setting": setting(model), "parameters": model.parameters}
+        print(json.dumps({**about, "rates": [asdict(r) for r in rates]}))
     else:
-        Console().print(rates_table(rates, limit, model.fused().kernels is not None))
+        Console().print(rates_table(rates, limit, setting(model)))
+
+
+bench_flags = [*flags_of(model_of), flag("as_json", Json, False, "Print one JSON document and nothing else.")]
+app.command(command("bench", bench_command.__doc__, bench_flags, bench_command), name="bench")
 
 
 @app.command(name="export")

@@ -249,12 +249,11 @@ def percent(estimate: Mapping[str, float]) -> str:
     return f"{100 * estimate['mean']:.1f} {interval:>6}"
 
 
-def rates_table(rates: Sequence[Rate], limit: Mapping[str, float], compiled: bool) -> Table:
-    """What ``journeyman bench`` measured, beside the machine's limit."""
+def rates_table(rates: Sequence[Rate], limit: Mapping[str, float], setting: str) -> Table:
+    """What ``journeyman bench`` measured in this setting, beside the machine's limit."""
     table = Table(
         title=f"this machine: {limit['gflops']:,.0f} GFLOP/s, {limit['gbytes']:.0f} GB/s",
-        caption=f"{limit['threads']:.0f} threads, {'with' if compiled else 'without'} compiled kernels; the machine's limits are a "
-        "float32 product and a copy; operations of attention are not counted",
+        caption=f"{setting}; the machine's limits are a product in that dtype and a copy; operations of attention are not counted",
         box=box.SIMPLE_HEAD,
     )
     for column in ("workload", "tokens/s", "min-max", "GFLOP/s", "of limit", "reading saved"):

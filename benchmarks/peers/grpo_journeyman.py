@@ -7,12 +7,13 @@ import time
 
 import torch
 
+from journeyman.bench import wait
 from journeyman.evals import summarise
 from journeyman.evaluation import Exam, choose
 from journeyman.feedback import auto
 from journeyman.learners import Gradient
 from journeyman.loop import train
-from journeyman.policies import decoder_policy
+from journeyman.policies import decoder_policy, load_policy
 from journeyman.recipes import grpo
 from journeyman.tasks import load_tasks
 from journeyman.types import Sampling
@@ -23,7 +24,11 @@ def main(folder: str, threads: int, settings: dict) -> None:
     held_out = choose(load_tasks(settings["tasks"], split="heldout"), settings["held_out"])
     exam = Exam(held_out, auto(), k=4, sampling=Sampling(settings["max_tokens"], 1.0))
     names = ("tasks", "batch", "siblings", "lr", "max_tokens", "seed")
-    run = grpo(policy=folder, steps=10**9, **{name: settings[name] for name in names})
+    policy = load_policy(folder, device=settings["device"], dtype=settings["dtype"])
+    if settings["half"]:
+        assert isinstance(policy, decoder_policy.Decoder)
+        policy.half = True
+    run = grpo(policy=policy, steps=10**9, **{name: settings[name] for name in names})
     if settings["variant"] == "journeyman_full":
         decoder_policy.usable = lambda model: None
     if settings["variant"] in ("journeyman_full", "journeyman_rows"):
@@ -44,6 +49,7 @@ def main(folder: str, threads: int, settings: dict) -> None:
     async def answer(run, step, groups, metrics) -> None:
         attempts = [a for g in groups for a in g.attempts]
         sampled = sum(a.cost.sampled_tokens for a in attempts)
+        wait(settings["device"])
         right = sum(s == 1.0 for g in groups for s in g.scores()) / len(attempts)
         print(json.dumps({"seconds": time.perf_counter() - started, "tokens": sampled, "right": right}), flush=True)
         await obey()

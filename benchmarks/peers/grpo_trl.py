@@ -18,6 +18,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from journeyman.bench import wait
 from journeyman.evals import summarise
 from journeyman.evaluation import Exam, choose
 from journeyman.feedback import auto
@@ -33,10 +34,10 @@ def config(settings: dict, out: str) -> GRPOConfig:
     every = settings["batch"] * settings["siblings"]
     shipped = settings["variant"] == "trl_shipped"
     micro = 8 if shipped else settings["micro"]
-    tuned = {} if shipped else {"bf16": False, "gradient_checkpointing": False}
+    tuned = {} if shipped else {"bf16": settings["dtype"] == "bfloat16", "gradient_checkpointing": False}
     return GRPOConfig(
         output_dir=out,
-        use_cpu=True,
+        use_cpu=settings["device"] == "cpu",
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=every // micro,
         num_generations=settings["siblings"],
@@ -67,7 +68,7 @@ def main(folder: str, threads: int, settings: dict) -> None:
     warnings.filterwarnings("ignore")
     held_out = choose(load_tasks(settings["tasks"], split="heldout"), settings["held_out"])
     exam = Exam(held_out, auto(), k=4, sampling=Sampling(settings["max_tokens"], 1.0))
-    judge = Decoder.read(folder, dtype=torch.float32)
+    judge = Decoder.read(folder, device=settings["device"], dtype=torch.float32)
     source = load_tasks(settings["tasks"], split="train")
     rows = [source[i] for i in range(min(len(source), 20_000))]
     data = Dataset.from_list([{"prompt": [dict(m) for m in t.prompt], "gold": entry_of(t)["answer"]} for t in rows])
@@ -96,12 +97,13 @@ def main(folder: str, threads: int, settings: dict) -> None:
 
     class Steps(TrainerCallback):
         def on_step_end(self, args, state, control, **_):
+            wait(settings["device"])
             print(json.dumps({"seconds": time.perf_counter() - started, **drawn}), flush=True)
             control.should_training_stop = not obey()
 
     with tempfile.TemporaryDirectory() as out:
         trainer = GRPOTrainer(
-            model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+            model=AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, settings["dtype"])),
             processing_class=AutoTokenizer.from_pretrained(folder),
             reward_funcs=reward,
             args=config(settings, out),

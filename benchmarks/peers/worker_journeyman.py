@@ -10,9 +10,9 @@ from journeyman.bench import Workload, sample
 from journeyman.policies.decoder_policy import Decoder
 
 
-def main(folder: str, threads: int) -> None:
+def main(folder: str, threads: int, device: str, dtype: str) -> None:
     torch.set_num_threads(threads)
-    policy = Decoder.read(folder, dtype=torch.float32)
+    policy = Decoder.read(folder, device=device, dtype=getattr(torch, dtype))
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         work = json.loads(line)
@@ -24,4 +24,4 @@ def main(folder: str, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

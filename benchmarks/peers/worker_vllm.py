@@ -6,7 +6,8 @@ import sys
 import time
 
 
-def main(folder: str, threads: int) -> None:
+def main(folder: str, threads: int, device: str, dtype: str) -> None:
+    """On the device that this vLLM was built for; benchmarks/sampling.py asks for ``cpu`` and ``float32`` only."""
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
     os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -14,7 +15,7 @@ def main(folder: str, threads: int) -> None:
     os.dup2(2, 1)  # what vLLM prints is no answer
     from vllm import LLM, SamplingParams
 
-    engine = LLM(folder, dtype="float32", max_model_len=1024, gpu_memory_utilization=0.2, max_num_seqs=256)
+    engine = LLM(folder, dtype=dtype, max_model_len=1024, gpu_memory_utilization=0.2, max_num_seqs=256)
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
         work = json.loads(line)
@@ -35,4 +36,4 @@ def main(folder: str, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

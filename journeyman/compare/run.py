@@ -1,4 +1,4 @@
-"""Carries a comparison out: checks every recipe, then does the runs that are not done yet, one after the other."""
+"""Carries a comparison out: checks every recipe, then does the runs that are not done yet, one or several at a time."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from collections import deque
+from contextlib import chdir
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rich.console import Console
-
 from journeyman.assemble import Misuse, assembly, build, restart, start
-from journeyman.compare.child import Died, run_job
+from journeyman.compare.child import Child, Died, begin, ended, ending, run_job
+from journeyman.compare.display import display, left
 from journeyman.compare.plan import LOCK, Entry, Plan, folder_of, is_new, keep_plan
 from journeyman.compare.result import Result, compare_runs, facts_of
 from journeyman.store import Store, StoreError
@@ -24,12 +24,17 @@ from journeyman.store.lock import FolderLock
 from journeyman.strategies import solution
 
 
-def run_comparison(plan: Plan, out: Path) -> Result:
+def run_comparison(plan: Plan, out: Path, jobs: int = 1) -> Result:
     """Do what the folder ``out`` lacks of the plan and return the result, which is in compare.json and compare.html too.
 
     Safe to kill at any moment: the same call continues. A finished run is not run again; one that was begun is resumed;
     one that failed is tried again. Each run gets a process of its own (``child``).
+
+    ``jobs`` runs go on at a time, each on its share of the cores (``threads_each``). It is no part of the plan: another number
+    may continue. A run repeats bit by bit with the same number of threads only, for sums are split among them: another
+    ``jobs`` may change its numbers in their rounding, and with them what is sampled, as another machine may.
     """
+    check_jobs(plan, jobs)
     out = out.resolve()
     directory = Path(plan.directory)
     with chdir(directory if directory.is_dir() else Path.cwd()):
@@ -42,7 +47,7 @@ def run_comparison(plan: Plan, out: Path) -> Result:
         try:
             if new:
                 keep_plan(plan, out)
-            return compare_runs(plan, out, do_runs(plan, out))
+            return compare_runs(plan, out, do_runs(plan, out, jobs))
         except KeyboardInterrupt:
             line = f"journeyman: stopped; nothing is lost, continue with journeyman compare --resume {shlex.quote(str(out))}"
             print(f"\n{line}", file=sys.stderr)
@@ -61,14 +66,15 @@ def is_complete(folder: Path) -> bool:
 def check(plan: Plan) -> None:
     """Assemble every recipe before any work; Misuse for one that cannot run, or could not be compared with the others."""
     found = []
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory() as scratch, display() as shown:
         for entry in plan.entries:
-            log = Path(scratch) / "log"
-            with shown(f"checking {entry.label}", log) as tick:
-                try:
-                    found.append(run_job(assembled, entry, plan.budget_tokens, log=log, tick=tick))
-                except Died as died:
-                    raise Misuse(f"{entry.label}: {died}") from died
+            text, log = f"checking {entry.label}", Path(scratch) / "log"
+            shown.begin(text, log)
+            try:
+                found.append(run_job(assembled, entry, plan.budget_tokens, log=log))
+            except Died as died:
+                raise Misuse(f"{entry.label}: {died}") from died
+            shown.end(text)
     first = found[0]
     for entry, known in zip(plan.entries, found, strict=True):
         for name in ("parameters", "tasks", "exam"):  # a file's recipe may have another base or tasks by default
@@ -100,25 +106,82 @@ def assembled(entry: Entry, budget_tokens: int) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------- the runs
 
 
-def do_runs(plan: Plan, out: Path) -> dict[tuple[str, int], str]:
-    """Do the runs that are not done; the reason of each that failed, by label and seed."""
+def check_jobs(plan: Plan, jobs: int) -> None:
+    """Refuse so many runs at a time where that cannot be."""
+    if jobs < 1:
+        raise Misuse(f"--jobs is {jobs}, expected at least 1")
+    if jobs > 1 and any("vllm" in entry.options for entry in plan.entries):
+        raise Misuse(f"--vllm names a server, which holds the weights of one run at a time: found --jobs {jobs}, write --jobs 1")
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def threads_each(jobs: int) -> int | None:
+    """The compute threads of each of so many runs at a time: the cores divided by them, for two processes whose threads are more
+    than the cores slow each other down many times. None, which leaves the threads as they are, for a single run, and
+    where the user's OMP_NUM_THREADS says how many."""
+    return None if jobs == 1 or os.environ.get("OMP_NUM_THREADS") else max(1, cores() // jobs)
+
+
+@dataclass(frozen=True)
+class Due:
+    """A run to be done; ``name`` is what it is called on the terminal."""
+
+    name: str
+    entry: Entry
+    seed: int
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        return self.folder.with_name(self.folder.name + ".log")
+
+
+def do_runs(plan: Plan, out: Path, jobs: int) -> dict[tuple[str, int], str]:
+    """Do the runs that are not done, started in the plan's order; the reason of each that failed, by label and seed."""
     todo = [(entry, seed) for entry, seed in plan.runs() if not is_complete(folder_of(out, entry, seed))]
+    names = [f"[{i}/{len(todo)}] {entry.label} seed {seed}" for i, (entry, seed) in enumerate(todo, 1)]
+    waiting = deque(Due(name, *one, folder_of(out, *one)) for name, one in zip(names, todo, strict=True))
+    running: dict[Child, tuple[Due, float]] = {}
     failures: dict[tuple[str, int], str] = {}
-    for i, (entry, seed) in enumerate(todo, 1):
-        folder = folder_of(out, entry, seed)
-        log = folder.with_name(folder.name + ".log")
-        name, began = f"{entry.label} seed {seed}", time.monotonic()
-        await_lock(folder)
-        with shown(f"[{i}/{len(todo)}] {name}", log) as tick:
-            try:
-                run_job(do_run, entry, seed, folder, plan.budget_tokens, log=log, tick=tick)
-                known = facts_of(folder)
-                told = f"pass@1 {known['before']:.1%} to {known['after']:.1%}, {known['spent_tokens']:,.0f} tokens"
-            except Died as died:
-                failures[entry.label, seed] = str(died)
-                told = f"FAILED: {died} (see {log})"
-        print(f"[{i}/{len(todo)}] {name}: {told}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    return failures
+    took: list[float] = []
+    jobs = min(jobs, len(plan.runs()))
+    threads = threads_each(jobs)
+    if todo and jobs > 1:
+        each = f"{os.environ.get('OMP_NUM_THREADS')} (OMP_NUM_THREADS)" if threads is None else threads
+        print(f"up to {jobs} runs at a time on {cores()} cores, compute threads of each: {each}", file=sys.stderr, flush=True)
+    with display() as shown, ending(running):
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                run, began = waiting.popleft(), time.monotonic()
+                await_lock(run.folder)
+                shown.begin(run.name, run.log)
+                child = begin(do_run, run.entry, run.seed, run.folder, plan.budget_tokens, log=run.log, threads=threads)
+                running[child] = run, began
+            for child in ended(running, 0.5):
+                run, began = running[child]
+                try:
+                    told = outcome(child, run)
+                    took.append(time.monotonic() - began)
+                except Died as died:
+                    failures[run.entry.label, run.seed] = str(died)
+                    told = f"FAILED: {died} (see {run.log})"
+                del running[child]
+                shown.end(run.name)
+                now = time.monotonic()
+                ahead = left(took, len(waiting), [now - since for _, since in running.values()], jobs)
+                print(f"{run.name}: {told}, {now - began:.0f} s{ahead}", file=sys.stderr, flush=True)
+    return {(entry.label, seed): failures[entry.label, seed] for entry, seed in todo if (entry.label, seed) in failures}
+
+
+def outcome(child: Child, run: Due) -> str:
+    """What a run that has ended reached and cost; ``Died`` where it failed."""
+    child.result()
+    known = facts_of(run.folder)
+    return f"pass@1 {known['before']:.1%} to {known['after']:.1%}, {known['spent_tokens']:,.0f} tokens"
 
 
 def do_run(entry: Entry, seed: int, folder: Path, budget_tokens: int) -> None:
@@ -150,25 +213,3 @@ def await_lock(folder: Path, seconds: float = 30) -> None:
         else:
             lock.release()
             return
-
-
-@contextmanager
-def shown(text: str, log: Path) -> Iterator[Any]:
-    """On a terminal: what is being done, and the last line of its log."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        print(f"{text} ...", file=sys.stderr, flush=True)
-        yield lambda: None
-        return
-    with console.status(text) as status:
-        yield lambda: status.update(f"{text}  [dim]{last_line(log)}[/dim]")
-
-
-def last_line(log: Path) -> str:
-    """The end of a file that may not be there yet, with nothing in it that rich would read as markup."""
-    if not log.is_file():
-        return ""
-    with log.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - 2000))
-        lines = file.read().decode(errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "")[:120].replace("[", "(")

@@ -28,11 +28,7 @@ class outcome_of:
         judged = [(a, s) for a, s in zip(group.attempts, group.scores(), strict=True) if s is not None]
         lessons = []
         for attempt, score in judged:
-            lines = answering(attempt, self.policy)
-            if len(lines) > 1:
-                raise ValueError(
-                    f"attempt {attempt.id!r} was drawn by {self.policy!r} at {len(lines)} temperatures, expected one; write a "
-                    "strategy that samples at the run's temperature"
-                )
+            if len(lines := answering(attempt, self.policy)) > 1:
+                raise ValueError(f"{attempt.id!r} was drawn by {self.policy!r} at {len(lines)} temperatures; draw it at the run's")
             lessons += [lesson(group, attempt, *own, score) for own in lines]
         return [replace(x, policy=self.policy, streams={"reward": at_last(x)}) for x in lessons]

@@ -24,9 +24,11 @@ class with_refinement:
     the ratio ``demonstrated`` reads it. Refinements of highest score come first, then attempt ids; a wrong one counts with its
     score. Where all first answers are wrong a right refinement still teaches. Tries without a score are left out.
 
+    What the first answers were told is the strategy's: nothing but that they were wrong (``retry_until_right``), or a critique of
+    any kind (``critiqued``). What a refinement itself says of its critique is learned with it.
+
     Critique-GRPO: [S063] Zhang et al. 2025, arXiv 2506.03106 (7 first answers and 1 refinement; R - mean, gamma 0.1, no clip).
-    Differs from the paper in its critique, which is the strategy's message ("that is wrong", its "indicative" kind; the released
-    run shows the true answer), and in that right answers are not refined.
+    Differs from the paper in what there is to keep: with these strategies only wrong answers were refined (all there).
     """
 
     rule: Rule = centred

@@ -34,10 +34,10 @@ class Cache:
     def columns(self) -> int:
         return self.data.shape[4]
 
-    def fit(self, rows: int, held: int, window: int, before: int, after: int) -> None:
-        """Make room for ``rows`` rows, ``before`` columns left of the clock and ``after`` from it on. The first ``held``
-        rows keep their last ``window`` columns."""
-        if rows <= self.rows and before <= self.clock and self.clock + after <= self.columns:
+    def fit(self, rows: int, held: int, window: int, before: int, after: int, least: int | None = None) -> None:
+        """Make room for ``rows`` rows, ``before`` columns left of the clock and ``after`` from it on (or stay in a block that has
+        ``least`` of these). The first ``held`` rows keep their last ``window`` columns."""
+        if rows <= self.rows and before <= self.clock and self.clock + (after if least is None else least) <= self.columns:
             return
         if not held and rows <= self.rows and before + after <= self.columns:
             self.clock = before

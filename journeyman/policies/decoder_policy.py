@@ -20,6 +20,7 @@ from journeyman.policies.engine import Engine
 from journeyman.policies.folder import end_ids, put_weights, read_model, read_tokenizer, write_model
 from journeyman.policies.fused import Fused
 from journeyman.policies.packed import pack, states, usable
+from journeyman.policies.products import half
 from journeyman.policies.scoring import GIVES, Read, forward, row_by_row, score_sequences
 from journeyman.policies.together import Together
 from journeyman.policies.token_policy import TokenPolicy
@@ -56,6 +57,9 @@ class Decoder(TokenPolicy):
         self.int8 = False
         """Draw samples with weights and activations rounded to int8 (an experiment, see benchmarks/int8.py). Traces then hold the
         log-probabilities of that distribution: correct with ``truncated``, or learn verified answers only."""
+        self.half = False
+        """Learn with products rounded to bfloat16 (an experiment, see benchmarks/half.py); head, attention, norms, weights and
+        gradients stay float32. ``mismatch`` tells how far the learner is then from what drew the samples."""
         looked_up = 0 if a.tied else model.model.embed_tokens.weight.numel()  # not multiplied; a tied table is the head too
         self.parameters = sum(p.numel() for p in model.parameters()) - looked_up
         """Weights a token passes through."""
@@ -125,13 +129,14 @@ class Decoder(TokenPolicy):
         return forward(self._read(), self.model.logits, self.vocab, batch, want, rows)
 
     def _read(self) -> Read:
-        use = usable(self.model)
-        if use is None:
-            return row_by_row(self.model.hidden)
+        use, rows = usable(self.model), row_by_row(self.model.hidden)
 
         def read(tokens: Tensor, train: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-            distinct, places, where = pack(tokens, train, lengths)
-            return states(self.model, use, distinct, places), where
+            with half(self.half):  # not the head, whose sums are log-probabilities
+                if use is None:
+                    return rows(tokens, train, lengths)
+                distinct, places, where = pack(tokens, train, lengths)
+                return states(self.model, use, distinct, places), where
 
         return read
 
@@ -150,7 +155,7 @@ class Decoder(TokenPolicy):
         if not self.adapter:
             model.requires_grad_(False)
         policy = Decoder(model, self.config, self.chat, self.name, max_rows=self.max_rows)
-        policy._version = self._version
+        policy._version, policy.half = self._version, self.half
         return policy
 
     def save(self, folder: Path, *, merged: bool = False) -> None:

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from journeyman.policies.cache import Cache
 from journeyman.policies.chat import Chat
@@ -24,6 +25,9 @@ from journeyman.policies.fused import Fused
 from journeyman.policies.kernels import Lent
 from journeyman.policies.sampler import draw, uniforms
 from journeyman.types import Sampling, Stop
+
+if TYPE_CHECKING:
+    from journeyman.policies.graphs import Steps
 
 _PREFILL = 4096  # tokens read in one prefill: enough to fill the cores, few enough to stay in their caches
 _ROOM = 256  # columns given at a time to rows that may grow
@@ -76,10 +80,13 @@ def check_tokens(tokens: Sequence[int], vocab: int, context: int) -> None:
 
 class Engine:
     """Samples from whatever ``weights()`` returns at each step, at most ``max_rows`` rows at a time and about ``max_bytes``
-    of keys and values (a single call that needs more is run alone)."""
+    of keys and values (a single call that needs more is run alone). ``steps`` computes the steps in place of ``Fused.step``; None:
+    on CUDA ``Steps()``."""
 
-    def __init__(self, weights: Callable[[], Fused], chat: Chat, *, max_rows: int = 256, max_bytes: int = 2 << 30) -> None:
-        self._weights, self._chat = weights, chat
+    def __init__(
+        self, weights: Callable[[], Fused], chat: Chat, *, max_rows: int = 256, max_bytes: int = 2 << 30, steps: Steps | None = None
+    ) -> None:
+        self._weights, self._chat, self._steps = weights, chat, steps
         self.max_rows, self.max_bytes = max_rows, max_bytes
         self.abandoned: dict[str, tuple[int, int]] = {}
         self.waiting: dict[Call, None] = {}
@@ -180,10 +187,12 @@ class Engine:
             return
         held, longest = len(self.rows), max(len(c.context) for c in calls)
         left = max(c.limit - (self.drawn[c.row] if c.row >= 0 else 0) for c in [*self.rows, *calls])
-        cache = self._cache or Cache(weights.architecture, weights.embed.dtype, weights.embed.device)
-        self._cache = cache
+        cache = self._cache = self._cache or self._first_cache(weights)
         wanted = min(self.max_rows, max(cache.rows, 1 << (held + len(calls) - 1).bit_length()))
-        cache.fit(wanted, held, self._window(), longest - 1, int(min(left, _ROOM)))
+        after = least = int(min(left, _ROOM))
+        if self._steps is not None:  # it begins anew with every block, so a block is used to its last column
+            wanted, least = max(wanted, self._steps.least), 1 if held else after
+        cache.fit(wanted, held, self._window(), longest - 1, after, least)
         self._widen(max(c.limit for c in calls))
         # A row with the same prompt, read by the same weights, lends what it stored.
         lenders = {c.context: c for c in self.rows if c.weights is weights}
@@ -196,6 +205,13 @@ class Engine:
             elif len(call.context) > 1:
                 fresh.setdefault(call.context, []).append(call)
         self._prefill(weights, cache, fresh)
+
+    def _first_cache(self, weights: Fused) -> Cache:
+        if self._steps is None and weights.embed.device.type == "cuda":
+            from journeyman.policies.graphs import Steps  # not at the top: it imports the compiler, which nobody else needs
+
+            self._steps = Steps()
+        return Cache(weights.architecture, weights.embed.dtype, weights.embed.device)
 
     def _choose(self, weights: Fused, free: int) -> list[Call]:
         """The oldest calls that fit in the free rows and the memory."""
@@ -256,21 +272,16 @@ class Engine:
         return int(self.length[: len(self.rows)].max()) - 1 if self.rows else 0
 
     def _decode(self, weights: Fused) -> None:
-        n, cache, device = len(self.rows), self._cache, weights.embed.device
+        n, cache = len(self.rows), self._cache
         assert cache is not None
-        segments = self._segments() if weights.kernels is None else []
         length = self.length[:n]
-        wide = int(length.max())
         if cache.clock + 1 > cache.columns:
-            left = int((self.limit[:n] - self.drawn[:n]).max())
-            cache.fit(n, n, wide - 1, wide - 1, min(left, _ROOM))
-        mask = None
-        if weights.kernels is None and int(length.min()) < wide:
-            hidden = np.arange(wide)[None] < (wide - length)[:, None]
-            mask = torch.from_numpy(np.where(hidden, np.float32(-np.inf), np.float32(0))).to(device, weights.embed.dtype)
-        window = cache.data[:, :, :n, :, cache.clock - wide + 1 : cache.clock + 1]
-        positions = torch.from_numpy(length - 1).to(device)
-        logits = weights.step(torch.from_numpy(self.last[:n]).to(device), positions, wide, window, segments, mask, self._lent())
+            window, left = int(length.max()) - 1, int((self.limit[:n] - self.drawn[:n]).max())
+            cache.fit(n, n, window, window, min(left, _ROOM))
+        if self._steps is not None:
+            logits = self._steps(weights, cache, self.last[:n], length - 1)
+        else:
+            logits = self._plain(weights, cache, n)
         cache.clock += 1
         drawn, logp = draw(logits, uniforms(self.seed[:n], length), self.temperature[:n], self.top_p[:n], weights.kernels)
         token = drawn.cpu().numpy()
@@ -280,6 +291,21 @@ class Engine:
         self.length[:n] += 1
         self.drawn[:n] += 1
         self._leave(token, weights.architecture.vocab_size)
+
+    def _plain(self, weights: Fused, cache: Cache, n: int) -> Tensor:
+        """The logits (n, V) of one more token by ``Fused.step``."""
+        device = weights.embed.device
+        segments = self._segments() if weights.kernels is None else []
+        length = self.length[:n]
+        wide = int(length.max())
+        mask = None
+        if weights.kernels is None and int(length.min()) < wide:
+            hidden = np.arange(wide)[None] < (wide - length)[:, None]
+            mask = torch.from_numpy(np.where(hidden, np.float32(-np.inf), np.float32(0))).to(device, weights.embed.dtype)
+        window = cache.data[:, :, :n, :, cache.clock - wide + 1 : cache.clock + 1]
+        tokens, positions = (torch.from_numpy(x).to(device) for x in (self.last[:n], length - 1))
+        lent = None if weights.kernels is None else self._lent()
+        return weights.step(tokens, positions, wide, window, segments, mask, lent)
 
     def _lent(self) -> Lent:
         """Siblings read their prompt from the first of them: every row has a copy, but one copy stays in the caches."""

@@ -83,6 +83,7 @@ def _rms(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
 class Fused:
     """Weights of one version, for prompts (``prefill``) and for one token a row (``step``)."""
 
+    @torch.inference_mode(False)  # the same kind of tensors wherever it is made: compiled functions tell them apart
     @torch.no_grad()
     def __init__(self, model: CausalLM, version: int, quantised: bool = False) -> None:
         self.version = version

@@ -8,6 +8,9 @@ small products, these functions are torch's own. The choice depends on the proce
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,12 +63,46 @@ class _Linear(torch.autograd.Function):
         return dx, dw, dy.sum(0) if ctx.bias and ctx.needs_input_grad[2] else None
 
 
+_half: ContextVar[bool] = ContextVar("products in bfloat16", default=False)
+
+
+@contextmanager
+def half(on: bool) -> Iterator[None]:
+    """Within, ``linear`` rounds the operands of float32 products on a CPU to bfloat16, forward and backward, as mixed precision
+    does; sums are float32, results rounded to bfloat16. Weights, their gradients and all else stay float32."""
+    before = _half.set(on)
+    try:
+        yield
+    finally:
+        _half.reset(before)
+
+
+class _Half(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x, weight = x.bfloat16(), weight.bfloat16()
+        ctx.save_for_backward(x, weight)
+        ctx.bias = bias is not None
+        y = torch.mm(x, weight.t()).float()
+        return y if bias is None else y.add_(bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+        short = dy.bfloat16()
+        dx = torch.mm(short, weight).float() if ctx.needs_input_grad[0] else None
+        dw = torch.mm(short.t(), x).float() if ctx.needs_input_grad[1] else None
+        return dx, dw, dy.sum(0) if ctx.bias and ctx.needs_input_grad[2] else None
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (..., in) @ weight (out, in).T + bias, differentiable."""
-    if not _by_onednn(x, len(weight)):
+    short = _half.get() and x.dtype == torch.float32 and x.device.type == "cpu"
+    if not short and not _by_onednn(x, len(weight)):
         return F.linear(x, weight, bias)
-    flat = x.reshape(-1, x.shape[-1])
-    return _Linear.apply(flat, weight, bias).view(*x.shape[:-1], len(weight))  # type: ignore[union-attr]
+    flat, function = x.reshape(-1, x.shape[-1]), _Half if short else _Linear
+    return function.apply(flat, weight, bias).view(*x.shape[:-1], len(weight))  # type: ignore[union-attr]
 
 
 class Int8(NamedTuple):

@@ -3,6 +3,7 @@
 from journeyman.strategies.best_of_n import best_of_n
 from journeyman.strategies.branched import branched
 from journeyman.strategies.coreset import coreset
+from journeyman.strategies.critiqued import critiqued
 from journeyman.strategies.forked import forked
 from journeyman.strategies.guided import guided
 from journeyman.strategies.orders import after, lots
@@ -17,6 +18,7 @@ __all__ = [
     "best_of_n",
     "branched",
     "coreset",
+    "critiqued",
     "forked",
     "guided",
     "lots",

@@ -17,10 +17,7 @@ from journeyman.compare.page import ahead, curves
 from journeyman.compare.plan import labels_of
 from journeyman.compare.run import await_lock
 from journeyman.store import Store
-from tests.cli.conftest import fill
-
-SMALL = ["--batch", "2", "--siblings", "2", "--max-tokens", "4", "--eval-n", "4", "--eval-k", "2", "--save-every", "2"]
-BUDGET = 300  # a step costs 2 x 2 x (8 + 4) = 48 tokens: seven steps, 36 tokens over
+from tests.compare.conftest import BUDGET, numbers, snapshot, words
 
 FAILS = '''
 """GRPO whose credit breaks with seed 1."""
@@ -39,32 +36,6 @@ def recipe(policy="base", tasks="tasks.jsonl", batch: int = 2, siblings: int = 2
         run.credit = broken
     return run
 '''
-
-
-def words(model, folder, *recipes, seeds=2, budget=BUDGET, out="out"):
-    shared = ["--policy", str(model), "--tasks", str(folder / "tasks.jsonl"), "--reward", f"{folder / 'reward.py'}:length", *SMALL]
-    return ["compare", *recipes, "--seeds", str(seeds), "--budget-tokens", str(budget), "--out", str(folder / out), *shared]
-
-
-def snapshot(out: Path):
-    """What tells a run that was done again from one that was kept: when its steps ended, and how many attempts it holds."""
-    found = {}
-    for path in sorted((out / "runs").glob("*/run.sqlite")):
-        with closing(sqlite3.connect(path)) as db:
-            found[path.parent.name] = db.execute("SELECT max(ended), count(*) FROM steps").fetchone()
-    return found
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return fill(tmp_path_factory.mktemp("compare"))
-
-
-@pytest.fixture(scope="module")
-def compared(world, model):
-    """The folder of a comparison of two recipes by two seeds."""
-    assert main(words(model, world, "grpo --lr 0.01", "rloo")) == 0
-    return world / "out"
 
 
 # ---------------------------------------------------------------------------------------- a comparison
@@ -183,11 +154,7 @@ def test_killed_and_continued(compared, world, model):
     assert main(command) == 0
     now = snapshot(out)
     assert now["grpo_lr_0.01-0"] == kept["grpo_lr_0.01-0"]
-    found, known = (json.loads((folder / "compare.json").read_text()) for folder in (out, compared))
-    for result in (found, known):
-        for part in (*result["runs"], *result["recipes"]):
-            part.pop("seconds")
-    assert found == known
+    assert numbers(out) == numbers(compared)
 
 
 def middle(path: Path) -> bool:

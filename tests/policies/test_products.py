@@ -6,6 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from journeyman.bench import lessons_of
+from journeyman.learners import Gradient
+from journeyman.objectives import nll, token_mean
 from journeyman.policies import decoder_policy, kernels, products, scoring
 from journeyman.policies.load import BASE, load_policy
 from journeyman.types import Sampling
@@ -94,3 +97,41 @@ def test_sampling_in_int8_is_near_and_tells_its_own_log_probabilities():
     apart = [abs(a - b) for p, d, e in zip(prompts, drawn, own, strict=True) for a, b in zip(e[len(p) :], d.logp, strict=True)]
     assert sum(apart) / len(apart) < 0.02  # activations are rounded row by row: a prompt read in one go rounds as token by token
     assert not policy.frozen().int8
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_products_rounded_to_bfloat16_are_those_of_rounded_operands(bias):
+    torch.manual_seed(0)
+    x, w, b = torch.randn(3, 40, 24), torch.randn(56, 24), torch.randn(56)
+    given = (x, w, b) if bias else (x, w)
+    exact = gradients(products.linear, *given)
+    with products.half(True):
+        near = gradients(products.linear, *given)
+        with products.half(False):
+            assert_same(gradients(products.linear, *given), exact)
+    assert_same(near, exact, 0.02)
+    assert all(found.dtype == torch.float32 for group in near for found in group)
+    rounded = x.bfloat16().double() @ w.bfloat16().double().t() + (b if bias else 0)
+    assert (near[0][0] - rounded).abs().max() < 2**-8 * rounded.abs().max()  # one rounding of the sum
+    assert not torch.equal(near[0][0], exact[0][0])
+    assert_same(gradients(products.linear, *given), exact)  # outside again as before
+
+
+@pytest.mark.parametrize("packed", [pytest.param(True, marks=needs_compiler), False])
+def test_learning_in_bfloat16_products_is_near_and_keeps_float32_weights(packed, monkeypatch):
+    if not packed:
+        monkeypatch.setattr(decoder_policy, "usable", lambda model: None)
+    lessons = lessons_of(500, rows=8, prompt=8, answer=8)
+    found = {}
+    for on in (False, True):
+        policy = load_policy(BASE, device="cpu")
+        assert isinstance(policy, decoder_policy.Decoder)
+        policy.half = on
+        learner = Gradient(nll(token_mean), lr=1e-3)
+        metrics = learner.update(policy, lessons)
+        found[on] = metrics, {name: p.detach().clone() for name, p in policy.trained()}
+        assert policy.frozen().half is on
+    assert found[True][0]["loss"] != found[False][0]["loss"]
+    assert found[True][0]["loss"] == pytest.approx(found[False][0]["loss"], rel=5e-3)
+    assert found[True][0]["grad_norm"] == pytest.approx(found[False][0]["grad_norm"], rel=2e-2)
+    assert all(p.dtype == torch.float32 for p in found[True][1].values())

@@ -17,9 +17,13 @@ from journeyman.learners import Gradient
 from journeyman.loop import train
 from journeyman.objectives import surrogate
 from journeyman.policies import load_policy
-from journeyman.recipes.critics import critic_of, criticised
+from journeyman.prompts import ASK_AGAIN
+from journeyman.recipes.critics import CRITIQUES, critic_of, criticised, refining
 from journeyman.recipes.parts import tasks_of
 from journeyman.run import Misfit, Policies
+from journeyman.runner import use
+from journeyman.strategies import critiqued
+from journeyman.strategies.critiques import told, written
 from journeyman.testing import ScriptedPolicy
 from journeyman.types import Answer, Assignment, Attempt, Group, Judgement, Span, Trace
 from tests.recipes.test_recipes import LEARNERS, TASKS, accuracy, fresh, guesser, guesser_weights, letters
@@ -65,6 +69,45 @@ def test_critics_by_name():
     assert critic_of("solver", source, later=0.0) == by_solver(0.0)
     assert isinstance(critic_of("base", TASKS), by_policy)
     assert critic_of(letters, TASKS) is letters
+
+
+def test_critiques_by_name():
+    source = tasks_of(GYM)
+    made = {name: refining(name, source, "No") for name in CRITIQUES}
+    assert made == {
+        "indicative": critiqued(again="No"),
+        "truth": critiqued(told(), again="No"),
+        "truth+solver": critiqued(told(), by_solver(), again="No"),
+        "solver": critiqued(by_solver(), again="No"),
+        "self": critiqued(written(use("policy")), again="No"),
+    }
+    base = refining("base", TASKS, "No").critic
+    assert isinstance(base, written)
+    assert base.policy.name == "critic"
+    assert refining(letters, TASKS, "No") == critiqued(letters, again="No")
+
+
+@pytest.mark.parametrize("critique", [*CRITIQUES[:2], "self", letters])
+def test_critique_grpo_takes_each_critique(critique, guesser):
+    recipes.critique_grpo(policy=guesser, tasks=TASKS, feedback="exact", critique=critique).check()
+
+
+@pytest.mark.parametrize(
+    ("critique", "said"),
+    [
+        ("solver", "critique is 'solver', but no exact step checker knows task letter/0"),
+        ("truth+solver", r"critique is 'truth\+solver', but no exact step checker knows task letter/0"),
+        ("ground truth", "critique is 'ground truth', expected indicative, truth, truth"),
+    ],
+)
+def test_critiques_that_there_are_not_are_refused(critique, said, guesser):
+    with pytest.raises(ValueError, match=said):
+        recipes.critique_grpo(policy=guesser, tasks=TASKS, feedback="exact", critique=critique)
+
+
+def test_a_truth_that_is_no_text_cannot_be_told():
+    with pytest.raises(ValueError, match="task letter/0 has no gold answer as a text; write 'indicative'"):
+        refining("truth", [replace(TASKS[0], answer=None)], "No")
 
 
 def test_prof_needs_two_attempts_that_stay(guesser):
@@ -143,3 +186,39 @@ def test_a_step_of_the_packaged_model_on_generated_tasks(name, critic):
     if critic == "solver" and name != "fine_grained":
         assert all(s.value == 1.0 for j, s in spans if j.score == 1.0), "a wrong step never led to a right answer here"
         assert all(any(s.value < 1 for s in j.spans) for j in judged if j.score == 0.0)
+
+
+@pytest.mark.parametrize("critique", ["truth+solver", "solver", "self"])
+def test_a_step_of_the_packaged_model_with_written_critiques(critique):
+    """Wrong answers hear real critiques; what is learned holds nothing of them."""
+    policy = load_policy("base", device="cpu")
+    run = recipes.critique_grpo(policy, "gym:simple_equations@3", critique=critique, steps=1, batch=2, max_tokens=96, seed=1)
+    seen = []
+
+    async def watch(run, step, groups, metrics):
+        seen.extend(groups)
+
+    run.actions.append((1, watch))
+    run.check()
+    asyncio.run(train(run))
+    attempts = [a for g in seen for a in g.attempts]
+    assert not any(a.error for a in attempts)
+    refined = [a for a in attempts if len(a.lineage(a.answer.trace)) == 2]
+    assert refined
+    for a in refined:
+        first, second = a.lineage(a.answer.trace)
+        assert first.marks["turn_score"] == 0.0
+        verdict, _, words = second.prompt[-1]["content"].partition("\n\n")
+        assert verdict == ASK_AGAIN[0]
+        if critique == "self":
+            [said] = [t for t in a.traces if t.role == "critic"]
+            assert words == said.text.strip()
+        else:
+            assert words.startswith("The right answer is " if critique == "truth+solver" else ("step ", "the answer is missing"))
+            assert len(a.traces) == 2
+        if critique == "truth+solver":
+            assert ("unsound" in second.marks) == (a.answer.confidence == 1.0)
+        assert a.cost.calls == len(a.traces)
+    for g in seen:
+        for x in with_refinement()(g, run.render):
+            assert ASK_AGAIN[0] not in policy.chat.decode(x.tokens)
