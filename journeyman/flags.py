@@ -74,14 +74,20 @@ def flags_of_fields(made: type, doc: str = "") -> list[inspect.Parameter]:
     return [flag(name, hints[name], default, said.get(name)) for name, default in by_name.items()]
 
 
+def words_of(said: docstring_parser.DocstringParam) -> str | None:
+    """What a docstring says of a parameter. "name: text" under Parameters, as the recipes write it, reads as a name with its type,
+    and what goes on in the next line as the description; a type is one word."""
+    first, rest = said.type_name or "", said.description or ""
+    return (f"{first} {rest}" if rest and len(first.split()) > 1 else rest or first) or None
+
+
 def flags_of(recipe: Callable[..., Any]) -> list[inspect.Parameter]:
     """The parameters of a recipe as flags: numbers, booleans and choices by their annotation, all else as text."""
     try:
         hints = get_type_hints(recipe)
     except NameError:  # a user's file may import names for type checkers only; defaults then say the types
         hints = {}
-    # "name: text" under Parameters, as the recipes write it, reads as a name with its type.
-    said = {p.arg_name: p.description or p.type_name for p in docstring_parser.parse(inspect.getdoc(recipe) or "").params}
+    said = {p.arg_name: words_of(p) for p in docstring_parser.parse(inspect.getdoc(recipe) or "").params}
     found = []
     for p in inspect.signature(recipe).parameters.values():
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):

@@ -75,3 +75,20 @@ def test_fields_without_default_are_required():
     from journeyman.assemble import Options
 
     assert [p.name for p in flags_of_fields(Options) if p.default is p.empty] == ["out"]
+
+
+def test_a_description_of_two_lines_is_whole_and_a_type_is_left_out():
+    def mine(policy="base", rounds=3, lr=0.1):
+        """Mine.
+
+        Parameters
+        ----------
+        policy: Model folder, or base,
+            or a path.
+        rounds : int
+            How many rounds.
+        lr: float
+        """
+
+    said = {p.name: p.annotation.__metadata__[0].help for p in flags_of(mine)}
+    assert said == {"policy": "Model folder, or base, or a path.", "rounds": "How many rounds.", "lr": "float"}
