@@ -161,7 +161,7 @@ def uses_oracle(strategy: Any) -> bool:
 @app.command(name="compare")
 def compare_command(
     *words: Annotated[str, Parameter(allow_leading_hyphen=True, name="recipes")],
-    seeds: Whole = 3,
+    seeds: Whole | None = None,
     budget_tokens: Annotated[int | None, Parameter(converter=whole)] = None,
     out: Path | None = None,
     resume: Path | None = None,
@@ -175,7 +175,7 @@ def compare_command(
 
     Args:
         words: Names of recipes, or ./my_recipe.py; with flags of their own in quotes, such as "grpo --lr 1e-3".
-        seeds: Runs of each recipe, with the seeds from 0.
+        seeds: Runs of each recipe, with the seeds from 0 (default: 3).
         budget_tokens: Prompt and sampled tokens of each run, in tokens of the base model's size.
         out: Folder of the comparison: its runs, compare.json, compare.html.
         resume: Folder of a comparison to continue, in place of everything else but --jobs.
@@ -185,7 +185,7 @@ def compare_command(
     first = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
     written, shared = words[:first], words[first:]
     if resume is not None:
-        if words or out or budget_tokens is not None:
+        if words or out or budget_tokens is not None or seeds is not None:
             raise Misuse("--resume DIR continues a comparison as it was started; write nothing beside it but --jobs and --json")
         plan, folder = read_plan(resume), resume
     else:
@@ -195,7 +195,7 @@ def compare_command(
             )
         for text in written:
             known_recipe((shlex.split(text) or [""])[0])
-        plan, folder = plan_of(written, shared, seeds, budget_tokens), out
+        plan, folder = plan_of(written, shared, 3 if seeds is None else seeds, budget_tokens), out
     result = run_comparison(plan, folder, jobs)
     if as_json:
         print(json.dumps(result))

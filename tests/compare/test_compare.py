@@ -232,6 +232,8 @@ def test_another_comparison_is_kept(compared, world, model, capsys):
     assert "holds another comparison (its seeds: 2, now 3)" in capsys.readouterr().err
     assert main(["compare", "--resume", str(world / "tasks.jsonl")]) == 2
     assert "holds no comparison" in capsys.readouterr().err
+    assert main(["compare", "--resume", str(compared), "--seeds", "7"]) == 2
+    assert "continues a comparison as it was started" in capsys.readouterr().err
     assert main(["compare", "grpo", "rloo"]) == 2
     assert "--out or --budget-tokens is missing" in capsys.readouterr().err
     assert snapshot(compared) == before
