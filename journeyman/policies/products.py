@@ -77,32 +77,15 @@ def half(on: bool) -> Iterator[None]:
         _half.reset(before)
 
 
-class _Half(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        x, weight = x.bfloat16(), weight.bfloat16()
-        ctx.save_for_backward(x, weight)
-        ctx.bias = bias is not None
-        y = torch.mm(x, weight.t()).float()
-        return y if bias is None else y.add_(bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        x, weight = ctx.saved_tensors
-        short = dy.bfloat16()
-        dx = torch.mm(short, weight).float() if ctx.needs_input_grad[0] else None
-        dw = torch.mm(short.t(), x).float() if ctx.needs_input_grad[1] else None
-        return dx, dw, dy.sum(0) if ctx.bias and ctx.needs_input_grad[2] else None
-
-
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (..., in) @ weight (out, in).T + bias, differentiable."""
-    short = _half.get() and x.dtype == torch.float32 and x.device.type == "cpu"
-    if not short and not _by_onednn(x, len(weight)):
+    if _half.get() and x.dtype == torch.float32 and x.device.type == "cpu":
+        y = F.linear(x.bfloat16(), weight.bfloat16()).float()  # what is saved for the gradient is half as large too
+        return y if bias is None else y + bias
+    if not _by_onednn(x, len(weight)):
         return F.linear(x, weight, bias)
-    flat, function = x.reshape(-1, x.shape[-1]), _Half if short else _Linear
-    return function.apply(flat, weight, bias).view(*x.shape[:-1], len(weight))  # type: ignore[union-attr]
+    flat = x.reshape(-1, x.shape[-1])
+    return _Linear.apply(flat, weight, bias).view(*x.shape[:-1], len(weight))  # type: ignore[union-attr]
 
 
 class Int8(NamedTuple):
