@@ -24,6 +24,7 @@ from unittest.mock import patch
 
 from journeyman.bench import lessons_of, machine, model_of, sample, workloads
 from journeyman.learners import Gradient
+from journeyman.learners.packing import micro_batches
 from journeyman.objectives import over_behaviour, ppo_clip, sequence_mean, surrogate
 from journeyman.policies import decoder_policy
 from journeyman.policies.decoder_policy import Decoder
@@ -36,8 +37,12 @@ OFF: dict[str, list[tuple[str, str, object]]] = {
     ],
     "oneDNN products": [("journeyman.policies.products", "onednn_is_ahead", lambda: False)],
     "packed forward": [("journeyman.policies.decoder_policy", "usable", lambda model: None)],
+    "micro-batches of 8,192": [
+        ("journeyman.learners.gradient", "micro_batches", lambda lessons, most: micro_batches(lessons, 2 * most))
+    ],
 }
 """What stands for each choice when it is off: module, name, value. Without kernels there is no packed forward either."""
+UPDATES = ("packed forward", "micro-batches of 8,192")  # choices that do not touch sampling
 
 
 def groups(vocab: int, rows: int) -> list[Lesson]:
@@ -138,6 +143,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=256, help="lessons of an update")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--worker", choices=["with", "without"], help=argparse.SUPPRESS)
+    parser.add_argument("--choices", nargs="+", choices=list(OFF), default=list(OFF), help="default: all, and the allocator")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.worker:
@@ -147,11 +153,12 @@ def main() -> None:
     todo = jobs(policy, args.rows)
     rows = [
         compare(policy, choice, job, work, args.repeats)
-        for choice in OFF
+        for choice in args.choices
         for job, work in todo.items()
-        if choice != "packed forward" or job == "update"
+        if choice not in UPDATES or job == "update"
     ]
-    rows += allocator(args.size, args.rows, args.repeats)
+    if args.choices == list(OFF):
+        rows += allocator(args.size, args.rows, args.repeats)
     for x in rows:
         print("  ".join(f"{k}={v:.2f}" if isinstance(v, float) else f"{k}={v}" for k, v in x.items()), flush=True)
     if args.out:

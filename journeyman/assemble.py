@@ -68,6 +68,8 @@ class Options:
     "How many tasks to evaluate on, at most."
     eval_k: int = 4
     "Attempts at each task of an evaluation."
+    eval_temperature: float = 1.0
+    "Sampling temperature of evaluations, whatever that of training is; 0 is greedy."
     eval_every: int = 0
     "Evaluate every so many steps too; 0 evaluates only before and after."
     save_every: int = 10
@@ -164,13 +166,13 @@ def build(name: str, arguments: dict[str, Any], options: Options) -> tuple[Run, 
     feedback = run.runner.feedback
     if options.reward:
         feedback = from_file(options.reward)
-    exam = Exam(exam_tasks(recipe, arguments, options), feedback, k=options.eval_k, sampling=run.runner.sampling)
+    answers = replace(run.runner.sampling, temperature=options.eval_temperature)
+    exam = Exam(exam_tasks(recipe, arguments, options), feedback, k=options.eval_k, sampling=answers)
     if options.shuffle_rewards and "oracle" in all_needs(run.runner.strategy):
         raise Misuse(
             "shuffle_rewards permutes rewards among siblings, but the strategy asks the verifier itself; write strategy=sample"
         )
-    training = shuffled(feedback, seed=run.runner.seed) if options.shuffle_rewards else feedback
-    run.runner = replace(run.runner, feedback=training)
+    run.runner = replace(run.runner, feedback=shuffled(feedback, seed=run.runner.seed) if options.shuffle_rewards else feedback)
     if options.eval_every:
         run.actions.append((options.eval_every, examines(exam)))
     run.check()
@@ -304,7 +306,7 @@ async def exam_and_train(run: Run, exam: Exam, store: Store, progress: Progress,
     progress.note(f"evaluating after: {len(exam.tasks)} tasks x {exam.k}")
     before, after = json.loads(kept.read_text()), await examine(run, exam, progress)
     change = paired_difference([after["tasks"][t] for t in after["tasks"]], [before["tasks"][t] for t in after["tasks"]])
-    result = {"before": before, "after": after, "change": vars_of(change), "training": spent(store, run)}
+    result = {"before": before, "after": after, "change": asdict(change), "training": spent(store, run)}
     write_json(store.folder / "result.json", result)
 
 
@@ -324,10 +326,6 @@ async def examine(run: Run, exam: Exam, progress: Progress) -> dict[str, Any]:
         progress.note(f"journeyman: warning: in this evaluation {reason}")
     shares = {g.task.id: sum(s is not None and s >= 1.0 for s in g.scores()) / len(g.scores()) for g in groups}
     return {**summarise(groups, k=exam.k).to_json(), "tasks": shares}
-
-
-def vars_of(value: Any) -> dict[str, Any]:
-    return {k: getattr(value, k) for k in ("mean", "low", "high")}
 
 
 def write_json(path: Path, value: Any) -> None:

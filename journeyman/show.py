@@ -29,6 +29,7 @@ SHORT = 6  # lines of a method that does little but call others of its class: th
 BOOKKEEPING = {"needs", "gives", "skips_zero", "__post_init__", "state_dict", "load_state_dict"}  # left out of what is shown
 WORD = re.compile(r"[A-Za-z_]\w*")
 CALL = re.compile(r"[A-Za-z_]\w*(\(.*\))?", re.DOTALL)
+CODE = re.compile(r"`[^`\n]+`|\"[^\"\n]+\"|\b\w+(?=\()|^(?:\$|python) .*$|^\| *[\w .=-]+\|", re.MULTILINE)
 RUN_FILES = {".md", ".txt", ".log", ".json", ".sh", ".toml"}  # of runs/, those that say what was run
 PARAMETERS = re.compile(r'\n\n +Parameters\n +-{3,}\n.*?(?=\n +""")', re.DOTALL)
 LARGEST = 1_000_000  # bytes of such a file that is read
@@ -187,12 +188,18 @@ def first_sentence(text: str) -> str:
 
 def mentions() -> list[tuple[str, set[str]]]:
     """For each test and each published run beside the package (none where it is installed without them), the names in it:
-    of a Python file those that its code uses or writes as a call in a string, of any other text every word."""
+    of a Python file those that its code uses or writes as a call in a string, of any other text the words in code: of a command,
+    between quotes or backticks, before a bracket, or at the head of a table's row."""
     root = Path(journeyman.__file__).parent.parent
     found = [(path, used_names(path.read_text(encoding="utf-8"))) for path in sorted((root / "tests").rglob("*.py"))]
     logs = [p for p in sorted((root / "runs").rglob("*")) if p.suffix in RUN_FILES and p.stat().st_size <= LARGEST]
-    found += [(path, set(WORD.findall(path.read_text(encoding="utf-8", errors="replace")))) for path in logs]
+    found += [(path, written_names(path.read_text(encoding="utf-8", errors="replace"))) for path in logs]
     return [(str(path.relative_to(root)), names) for path, names in found]
+
+
+def written_names(text: str) -> set[str]:
+    """The identifiers in the code of a text: "within" a sentence names no part, and `within` does."""
+    return {word for found in CODE.finditer(text) for word in WORD.findall(found[0])}
 
 
 def used_names(code: str) -> set[str]:

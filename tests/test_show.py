@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from journeyman import objectives, recipes
-from journeyman.show import first_sentence, methods_table, result_table, show_recipe, source, used_names
+from journeyman.show import first_sentence, methods_table, result_table, show_recipe, source, used_names, written_names
 
 ORDER = ["recipe", "the loop", "curriculum", "strategy", "feedback", "credit", "learner", "objective"]
 
@@ -102,6 +102,16 @@ def test_names_used_in_code():
     code = 'import a.b\nfrom c import d as e\nx.f(g)\n"vote(n=2)"\n"grpo"\n"a sentence about h"\n# i\n'
     assert used_names(code) >= {"a.b", "d", "f", "g", "x", "vote", "n", "grpo"}
     assert not {"h", "i", "sentence"} & used_names(code)
+
+
+def test_a_text_names_parts_in_its_code_only():
+    text = """$ journeyman run grpo --strategy "vote(n=2)"
+    Within this sentence times, linear and sample are words; `within` is a part, and retry(turns=3) another.
+    | kl_cov | linear in tokens |
+    """
+    text = "\n".join(line.strip() for line in text.splitlines())
+    assert {"grpo", "vote", "within", "retry", "kl_cov"} <= written_names(text)
+    assert not {"times", "linear", "sample"} & written_names(text)
 
 
 def test_methods_table_lists_every_row():

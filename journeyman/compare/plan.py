@@ -19,7 +19,7 @@ from journeyman.types import to_json
 
 FILE, LOCK = "comparison.json", "compare.lock"
 # What makes runs comparable is said once, for all recipes.
-SHARED = ("policy", "tasks", "eval_tasks", "eval_n", "eval_k", "extract", "system", "device", "dtype")
+SHARED = ("policy", "tasks", "eval_tasks", "eval_n", "eval_k", "eval_temperature", "extract", "system", "device", "dtype")
 # What the comparison itself says.
 OWN = {"seed": "--seeds N", "out": "--out DIR", "budget_tokens": "--budget-tokens N"}
 

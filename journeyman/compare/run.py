@@ -81,7 +81,7 @@ def check(plan: Plan) -> None:
             if known[name] != first[name]:
                 raise Misuse(
                     f"{entry.label} and {plan.entries[0].label} do not have the same {name} ({known[name]}, {first[name]}); "
-                    "give them the same --max-tokens and --temperature"
+                    "give them the same --tasks, --policy and --max-tokens"
                 )
         if known["least"] > plan.budget_tokens:
             raise Misuse(

@@ -67,7 +67,7 @@ class Gradient:
     max_grad_norm: float | None = 1.0
     updates: int = 1
     epochs: int = 1
-    micro_tokens: int = 16384
+    micro_tokens: int = 8192
     replay_share: float | Schedule = 0.0
     replay_size: int = 1024
     seed: int = 0

@@ -50,7 +50,8 @@ class GymTasks:
         self.config, self.extract, self.system, self.distinct, self.fractions = config, extract, system, distinct, fractions
         self._tasks: dict[int, Task] = {}
         self._seen: dict[str, int] = {}  # content hash -> item, of distinct items
-        self._chunk = 1
+        self._chunk = 1  # items made together: more as long as they are asked for in order
+        self._next = 0  # the item after the last chunk
 
     def __len__(self) -> int:
         return self.size
@@ -61,7 +62,10 @@ class GymTasks:
             raise IndexError(f"task {index} of {self.size}")
         while at not in self._tasks:
             first = len(self._tasks) if self.distinct else at
-            self._make([i for i in range(first, min(first + self._chunk, self.size)) if i not in self._tasks])
+            if first != self._next:  # asked for in no order: its neighbours may never be
+                self._chunk = 1
+            self._next = min(first + self._chunk, self.size)
+            self._make([i for i in range(first, self._next) if i not in self._tasks])
         return self._tasks[at]
 
     def _make(self, wanted: list[int]) -> None:

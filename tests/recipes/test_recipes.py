@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from journeyman import recipes
+from journeyman.assemble import Options, build
 from journeyman.evaluation import Exam
 from journeyman.feedback import exact, shuffled
 from journeyman.feedback.critique import of_steps
@@ -176,3 +177,18 @@ def test_a_kl_penalty_makes_a_reference_only_when_asked(guesser):
     asyncio.run(train(run))
     assert seen[0] == pytest.approx(0.0, abs=1e-6), "the policy starts at its reference"
     assert seen[-1] > 0
+
+
+def test_decay_ends_at_a_rate_of_zero():
+    arguments = {"policy": fresh(), "tasks": TASKS}
+    schedule = recipes.expert_iteration(**arguments, steps=20, decay=True).learners["policy"].schedule
+    assert [schedule(step) for step in (0, 9, 25, 40)] == pytest.approx([0.1, 1.0, 0.5, 0.0])
+    assert recipes.expert_iteration(**arguments, steps=20).learners["policy"].schedule(40) == 1.0
+    assert recipes.expert_iteration(**arguments, steps=1, decay=True).learners["policy"].schedule(0) > 0
+
+
+def test_exams_are_sat_at_temperature_1_whatever_a_recipe_trains_with(tmp_path):
+    for options, expected in ((Options(out=tmp_path), 1.0), (Options(out=tmp_path, eval_temperature=0.0), 0.0)):
+        run, exam = build("rft", {"tasks": "gym:gcd@0"}, options)
+        assert (run.runner.sampling.temperature, exam.sampling.temperature) == (0.7, expected)
+        assert exam.sampling.max_tokens == run.runner.sampling.max_tokens
