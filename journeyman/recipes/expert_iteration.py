@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from journeyman.credit import imitate_best
 from journeyman.curricula import uniform
-from journeyman.learners import Gradient, constant, linear
+from journeyman.learners import Gradient, constant
 from journeyman.objectives import nll, token_mean
 from journeyman.protocols import Feedback, Strategy, Tasks, Trainable
 from journeyman.recipes.parts import FRONTIER, feedback_of, policies_of, strategy_of, tasks_of
@@ -22,7 +22,6 @@ def expert_iteration(
     batch: int = 32,
     siblings: int = 8,
     lr: float = 1e-4,
-    decay: bool = False,
     keep: int = 4,
     replay: float = 0.5,
     max_tokens: int = 192,
@@ -43,7 +42,6 @@ def expert_iteration(
     feedback: A verifier such as exact() or math_equal(); auto fits the tasks.
     batch: Tasks a step.
     siblings: Answers of the expert to each task.
-    decay: Let the learning rate fall linearly to 0 at the last step.
     keep: At most so many distinct verified answers a task are learned.
     replay: Share of earlier lessons mixed into each update.
     """
@@ -52,7 +50,7 @@ def expert_iteration(
         nll(token_mean),
         lr=lr,
         betas=(0.9, 0.99),
-        schedule=linear(2 * steps, min(10, steps)) if decay else constant(10),
+        schedule=constant(10),
         updates=2,
         micro_tokens=4096,  # half the default: memory stays below 3 GB (runs/make_demo.log)
         replay_share=replay,

@@ -230,7 +230,9 @@ def test_answers_of_another_length_are_no_comparison(place, model, capsys):
     at = given.index("--max-tokens")
     assert main([*given[:at], *given[at + 2 :]]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert "do not have the same exam (2 attempts of 256 tokens at temperature 1, 2 attempts of 192 tokens at temperature 1)" in said
+    assert (
+        "do not have the same exam (2 attempts of 256 tokens at temperature 1, 2 attempts of 192 tokens at temperature 1)" in said
+    )
 
 
 def test_another_comparison_is_kept(compared, world, model, capsys):

@@ -179,14 +179,6 @@ def test_a_kl_penalty_makes_a_reference_only_when_asked(guesser):
     assert seen[-1] > 0
 
 
-def test_decay_ends_at_a_rate_of_zero():
-    arguments = {"policy": fresh(), "tasks": TASKS}
-    schedule = recipes.expert_iteration(**arguments, steps=20, decay=True).learners["policy"].schedule
-    assert [schedule(step) for step in (0, 9, 25, 40)] == pytest.approx([0.1, 1.0, 0.5, 0.0])
-    assert recipes.expert_iteration(**arguments, steps=20).learners["policy"].schedule(40) == 1.0
-    assert recipes.expert_iteration(**arguments, steps=1, decay=True).learners["policy"].schedule(0) > 0
-
-
 def test_exams_are_sat_at_temperature_1_whatever_a_recipe_trains_with(tmp_path):
     for options, expected in ((Options(out=tmp_path), 1.0), (Options(out=tmp_path, eval_temperature=0.0), 0.0)):
         run, exam = build("rft", {"tasks": "gym:gcd@0"}, options)

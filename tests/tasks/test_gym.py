@@ -1,5 +1,7 @@
 r"""Generated tasks: one question in one split, the same everywhere, and never an endless wait."""
 
+import importlib
+import random
 import re
 import subprocess
 import sys
@@ -67,6 +69,20 @@ def test_any_item_of_a_large_source_is_made_on_its_own():
     assert time.monotonic() - began < 5
 
 
+def test_items_asked_for_in_no_order_are_made_alone_and_those_in_order_together(monkeypatch):
+    made = []
+    draw = GymTasks._draw
+    monkeypatch.setattr(importlib.import_module("journeyman.tasks.gym"), "CHUNK_SECONDS", 60.0)
+    monkeypatch.setattr(GymTasks, "_draw", lambda self, wanted: made.append(len(wanted)) or draw(self, wanted))
+    tasks = gym("gcd", size=100_000)
+    for item in random.Random(0).sample(range(100_000), 20):
+        assert tasks[item].source == "gcd"
+    assert made == [1] * 20  # the chunk that grows would be 512 items by now, for each of them
+    made.clear()
+    assert len({tasks[item].id for item in range(50_000, 50_100)}) > 90
+    assert made == [1, 2, 4, 8, 16, 32, 64]
+
+
 @pytest.mark.parametrize("family", ["word_ladder", "list_functions", "isomorphic_strings", "polynomial_multiplication"])
 def test_the_same_items_in_another_process(family):
     """These generators walk over sets or draw from the global generator: they differ from process to process in the library."""
@@ -121,7 +137,6 @@ def test_bad_arguments_are_refused_at_once(arguments, message):
 
 def test_a_generator_that_takes_too_long_is_an_error_not_a_wait(monkeypatch):
     """futoshiki has a heavy tail: 80 items of the library did not finish in 40 s."""
-    import importlib
 
     monkeypatch.setattr(importlib.import_module("journeyman.tasks.gym"), "PATIENCE", 0.2)
     tasks = GymTasks(
