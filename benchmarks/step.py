@@ -5,9 +5,9 @@
 
 The step, its settings and the variants are those of ``benchmarks/grpo.py``: ``shipped`` as users have it, ``rows`` learning from
 all rows, ``full`` also going through each prompt with each sibling, which is the work that TRL does. Sampling is clocked by
-the clocks of ``benchmarks/breakdown.py``; the update by torch's profiler, which slows it by a few percent. "products alone" is the
-time that all linear layers' products of the step take at the
-machine's measured float32 rate: no program in float32 is faster at the same work, however good.
+the clocks of ``benchmarks/breakdown.py``; the update by torch's profiler, which slows it and whose own work is left out. "products
+alone" is the time that all products of the step's linear layers take at the machine's measured float32 rate: no program in float32
+is faster at the same work, however good.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import math
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,13 +30,15 @@ from grpo import SETTINGS
 from torch.profiler import ProfilerActivity, profile
 
 from journeyman.bench import machine, model_of
+from journeyman.curricula import uniform
 from journeyman.learners import Gradient
 from journeyman.loop import train
 from journeyman.policies import decoder_policy
 from journeyman.policies.decoder_policy import Decoder
 from journeyman.recipes import grpo
-from journeyman.run import Run
-from journeyman.types import Group
+from journeyman.run import Learners, Run
+from journeyman.runner import Runner
+from journeyman.types import Assignment, Group
 
 OTHER = "other operations"
 PARTS = {
@@ -44,7 +46,6 @@ PARTS = {
     "attention": ("scaled_dot_product", "flash_attention"),
     "log-probabilities": ("LogProb", "log_softmax", "logsumexp"),
     "norms, rotary heads, gate": ("Heads", "RmsNorm", "SwiGlu", "Take"),
-    "optimiser": ("_fused_adam", "_foreach", "aten::_fused"),
 }
 
 
@@ -68,12 +69,27 @@ class Profile:
 
     def __init__(self, run: Run) -> None:
         self.clocks, self.parts = Clocks(), defaultdict[str, float](float)
-        self.sampling = self.updating = self.operations = self.profiling = 0.0
+        self.picking = self.sampling = self.updating = self.operations = self.profiling = 0.0
         self.others = defaultdict[str, float](float)
         self.on = False  # the first step warms up
-        self._groups, self._update = run.runner.groups, run.learners.update
-        object.__setattr__(run.runner, "groups", self.groups)  # a frozen dataclass
-        run.learners.update = self.update  # type: ignore[method-assign]
+        self._pick, self._groups, self._update = run.curriculum.pick, run.runner.groups, run.learners.update
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for owner, name, call in (
+                (uniform, "pick", self.pick),
+                (Runner, "groups", self.groups),
+                (Learners, "update", self.update),
+            ):
+                stack.enter_context(patch.object(owner, name, call))
+            yield
+
+    def pick(self, n: int) -> list[Assignment]:
+        start = time.perf_counter()
+        found = self._pick(n)
+        self.picking += self.on * (time.perf_counter() - start)
+        return found
 
     async def groups(self, *arguments: Any, **named: Any) -> Any:
         if not self.on:
@@ -114,7 +130,7 @@ def measure(policy: Decoder, batch: int, variant: str, steps: int) -> dict[str, 
         found.on = True
 
     run.actions.append((1, mark))
-    with contextlib.ExitStack() as stack:
+    with found.running(), contextlib.ExitStack() as stack:
         if variant == "full":
             stack.enter_context(patch.object(decoder_policy, "usable", lambda model: None))
         if variant != "shipped":
@@ -131,7 +147,8 @@ def measure(policy: Decoder, batch: int, variant: str, steps: int) -> dict[str, 
         "sampling": sampling,
         "update": update,
         "other operations": {name: seconds / steps for name, seconds in found.others.items()},
-        "rest": whole - (found.sampling + found.updating) / steps,
+        "questions": found.picking / steps,
+        "rest": whole - (found.picking + found.sampling + found.updating) / steps,
         "operations": {"sampling": sampled, "update": found.operations / steps},
     }
 
@@ -153,7 +170,8 @@ def show(row: dict[str, Any], gflops: float) -> None:
     most = sorted(row[OTHER].items(), key=lambda x: -x[1])[:6]
     print("    most of the other operations: " + ", ".join(f"{name} {s / whole:.1%}" for name, s in most))
     least = alone(sum(row["operations"].values()))
-    print(f"  rest {row['rest'] / whole:.1%}; products alone {least:.2f} s, {whole / least:.2f} times faster than the step")
+    print(f"  questions {row['questions'] / whole:.1%}, rest {row['rest'] / whole:.1%}")
+    print(f"  products alone {least:.2f} s, {whole / least:.2f} times faster than the step")
 
 
 def main() -> None:

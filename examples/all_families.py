@@ -1,9 +1,9 @@
-"""Expert iteration over every family of the base model at the hardest level that it solves at all (runs/all_families.md).
+"""Expert iteration over every family of the base model at its frontier level (runs/all_families.md).
 
     journeyman run examples/all_families.py --eval-n 510 --eval-every 60 --out out/all_families
 
 A recipe of one's own that changes two things of another: the expert draws its answers at a temperature of 0.6, and the learning
-rate falls linearly to 0. Two hours on one core.
+rate falls linearly to 0. Some two hours on one core.
 """
 
 from dataclasses import replace
