@@ -2,8 +2,8 @@
 
     journeyman run examples/all_families.py --eval-tasks FRONTIER --eval-n 510 --eval-every 100 --out out/all_families
 
-A recipe of one's own that changes three things of another: the expert's temperature falls, the learning rate falls, and the five families that
-the base hardly ever solves at their frontier are also practised one level below.
+A recipe of one's own that changes three things of another: the expert's temperature falls, the learning rate falls, and the five
+families that the base hardly ever solves at their frontier are also practised one level below.
 """
 
 from dataclasses import replace
@@ -31,8 +31,8 @@ def recipe(
     max_tokens: int = 448,
     seed: int = 0,
 ) -> Run:
-    """Expert iteration with answers drawn ever cooler, from ``temperature`` to ``last_temperature`` at 70 % of the steps, learned at a
-    rate that falls linearly to 0."""
+    """Expert iteration with answers drawn ever cooler, from ``temperature`` to ``last_temperature`` at 70 % of the steps, learned
+    at a rate that falls linearly to 0."""
     expert = f"sample(temperature=ramp({temperature}, {last_temperature}, {max(1, round(0.7 * steps))}))"
     run = expert_iteration(policy, tasks, expert, steps=steps, batch=batch, lr=lr, max_tokens=max_tokens, seed=seed)
     learner = run.learners["policy"]
