@@ -1,5 +1,6 @@
 """Credit: ``(group, render) -> lessons``. The one place where what was sampled becomes what is learned."""
 
+from journeyman.credit.bad_per_good import bad_per_good
 from journeyman.credit.batch_whitened import batch_whitened
 from journeyman.credit.by_duration import by_duration
 from journeyman.credit.demonstrate import by_accuracy, demonstrate
@@ -34,6 +35,7 @@ from journeyman.credit.with_refinement import with_refinement
 from journeyman.credit.within import within
 
 __all__ = [
+    "bad_per_good",
     "batch_whitened",
     "by_accuracy",
     "by_duration",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from journeyman.credit import labelled
+from journeyman.credit import bad_per_good, labelled
 from journeyman.objectives import kto as kto_loss
 from journeyman.protocols import Feedback, Tasks, Trainable
 from journeyman.recipes.parts import FRONTIER
@@ -19,7 +19,7 @@ def kto(
     batch: int = 128,
     siblings: int = 8,
     beta: float = 0.1,
-    desirable: float = 1.0,
+    desirable: float | None = None,
     undesirable: float = 1.0,
     lr: float = 1e-4,
     max_tokens: int = 192,
@@ -28,7 +28,8 @@ def kto(
     """KTO: answers are good or bad, each by itself; what a gain over the starting policy is worth levels off, and so does a loss.
 
     Ethayarajh et al. 2024, arXiv 2402.01306 (beta 0.1). Differs from the paper in its answers, which the policy draws anew each
-    round and a verifier labels, in its learning rate (for models of a few million parameters), and as ``kto`` the objective says.
+    round and a verifier labels, in a weight that follows how many of them are good, in its learning rate (for models of a few
+    million parameters), and as ``kto`` the objective says.
 
     Parameters
     ----------
@@ -39,12 +40,13 @@ def kto(
     batch: Tasks a round.
     siblings: Attempts at each task.
     beta: How far the policy may leave the starting one; lower is further.
-    desirable: Weight of good answers; about the number of bad ones for each good one, or bad ones are all that counts.
+    desirable: Weight of good answers (default: the number of bad ones for each good one in the step; at 1 the bad ones, which
+        are more, are all that counts: runs/arena.md).
     undesirable: Weight of bad answers.
     """
     return preference_run(
         labelled(),
-        kto_loss(beta, desirable, undesirable),
+        kto_loss(beta, bad_per_good() if desirable is None else desirable, undesirable),
         policy=policy,
         tasks=tasks,
         feedback=feedback,

@@ -22,7 +22,7 @@ def ppo(
     batch: int = 32,
     siblings: int = 8,
     lr: float = 2e-4,
-    lam: float = 0.95,
+    lam: float = 1.0,
     value: float = 0.1,
     epochs: int = 4,
     max_tokens: int = 192,
@@ -31,8 +31,9 @@ def ppo(
     """PPO: advantages by generalised advantage estimation over a learned value function, whitened; clip 0.2; token mean.
 
     Schulman et al. 2017, arXiv 1707.06347; gae: Schulman et al. 2015, arXiv 1506.02438. Differs from the papers in its sizes
-    and learning rate, in gamma 1 (0.99 there) with the score at the last token as the only reward, and in the value term's
-    coefficient (0.5 or 1 there) and clip, as is customary for language models.
+    and learning rate, in gamma 1 (0.99 there) with the score at the last token as the only reward, in lam 1 (0.95 there; values
+    start at 0, so the score would not reach tokens more than some fifty before the last: runs/arena.md), and in the value
+    term's coefficient (0.5 or 1 there) and clip, as is customary for language models.
 
     Parameters
     ----------

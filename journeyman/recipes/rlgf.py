@@ -73,7 +73,7 @@ def rlgf(
         runner=Runner(expert, feedback_of(feedback), sampling=Sampling(max_tokens), seed=seed),
         curriculum=uniform(source, siblings=siblings, seed=seed),
         credit=outcome_of(),
-        learners=Learners({"policy": actor_critic(Gradient(objective, lr=lr, epochs=4, seed=seed), gamma=1.0, lam=0.95)}),
+        learners=Learners({"policy": actor_critic(Gradient(objective, lr=lr, epochs=4, seed=seed), gamma=1.0, lam=1.0)}),
         last=steps,
         batch=batch,
     )

@@ -64,6 +64,7 @@ INNER = {
     "step_pairs": step_pairs(),
     "demonstrate": credit.demonstrate(),
     "ramp": credit.ramp(0.2, 0.8, 4),
+    "bad_per_good": credit.bad_per_good(),
     "length_cycle": credit.length_cycle(),
     "with_refinement": credit.with_refinement(),
     "turn_decayed": credit.turn_decayed(),

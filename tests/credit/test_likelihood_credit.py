@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from journeyman.credit import (
+    bad_per_good,
     batch_whitened,
     by_accuracy,
     demonstrate,
@@ -268,6 +269,27 @@ def test_a_ramp_goes_from_first_to_last_and_resumes():
     assert isinstance(part, Schedule)
     with pytest.raises(ValueError, match="expected at least 1"):
         ramp(0, 1, 0)
+
+
+def test_bad_per_good_follows_the_step_and_resumes():
+    part = bad_per_good()
+    assert (part.value(), isinstance(part, Schedule)) == (1.0, True)
+    part.observe([group_of([1.0, 0.0, 0.0, 0.0]), group_of([1.0, 0.5, 0.0, 0.0])])
+    assert part.value() == 3.0, "six bad answers, two good ones"
+    part.observe([])
+    assert part.value() == 3.0, "a step without answers says nothing"
+    again = bad_per_good()
+    again.load_state_dict(part.state_dict())
+    assert again.value() == 3.0
+    part.observe([group_of([1.0, 1.0])])
+    assert part.value() == 1.0, "none bad"
+    part.observe([group_of([0.0, 0.0] * 8)])
+    assert part.value() == 10.0, "none good"
+    twice = bad_per_good(4 / 3, most=2.0)
+    twice.observe([group_of([1.0, 0.0])])
+    assert twice.value() == pytest.approx(4 / 3)
+    with pytest.raises(ValueError, match="expected times above 0"):
+        bad_per_good(0)
 
 
 def test_summed_views_card():

@@ -117,7 +117,7 @@ LEARNERS = {
     "orpo": {"lr": 3e-3, "steps": 8, "batch": 32, "keep": 8},
     "iterative_dpo": {"lr": 3e-3, "steps": 8, "batch": 32, "keep": 8},
     "nft": {"lr": 3e-3, "steps": 40, "batch": 32, "refills": 1},
-    "ppo": {"lr": 3e-3, "steps": 25, "batch": 32},
+    "ppo": {"lr": 3e-3, "steps": 40, "batch": 32},
     "reinforce_pp": {"lr": 3e-3, "steps": 30, "batch": 32},
     "luffy": {"lr": 3e-3, "steps": 25, "batch": 32},
     "nash_mp": {"lr": 3e-3, "steps": 44, "batch": 32, "updates": 2},
@@ -129,7 +129,7 @@ LEARNERS = {
     "critique_grpo": {"lr": 3e-3, "steps": 40, "batch": 16, "again": "No"},
     "expo": {"lr": 3e-3, "steps": 30, "batch": 32, "hint": "{answer}"},
     "ufo": {"lr": 3e-3, "steps": 40, "batch": 16, "turns": 2, "again": "No"},
-    "kto": {"lr": 1e-3, "steps": 24, "batch": 32, "desirable": 3.0},  # a quarter of the answers is good
+    "kto": {"lr": 1e-3, "steps": 24, "batch": 32},
     "simpo": {"lr": 3e-3, "steps": 20, "batch": 32, "keep": 8},
     "demonstration_regularised": {"lr": 3e-3, "steps": 35, "batch": 32},
     "g2rpo": {"lr": 3e-3, "steps": 40, "batch": 16},
