@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
@@ -11,12 +12,19 @@ from rich.text import Text
 
 from journeyman.compare.result import Result
 
+MANY = 8  # recipes, above which a line for each two of them and a matrix are more than a terminal can show
+
 
 def tables(result: Result) -> Group:
-    """Accuracy, cost, the differences of each two recipes, the win matrix and the notes, for a terminal of 80 columns."""
+    """Accuracy, cost, the differences of each two recipes, the win matrix and the notes, for a terminal of 80 columns. Of more
+    than ``MANY`` recipes the differences to the first only."""
     parts: list[Any] = [sides(result), said(result["rule"]), costs(result), said(result["budget_rule"])]
-    if result["differences"]:
-        parts += [pairs(result), matrix(result), said(result["wins"]["rule"])]
+    labels, found = [one["label"] for one in result["recipes"]], result["differences"]
+    if found and len(labels) <= MANY:
+        parts += [pairs(found), matrix(result), said(result["wins"]["rule"])]
+    elif found:
+        parts += [pairs([x for x in found if x["a"] == labels[0]])]
+        parts += [said("to the first recipe; each two of them and the win matrix are on the page and in compare.json")]
     return Group(*parts, *(Text(f"note: {note}", style="yellow") for note in result["notes"]))
 
 
@@ -50,13 +58,13 @@ def costs(result: Result) -> Table:
     return table
 
 
-def pairs(result: Result) -> Table:
+def pairs(differences: Sequence[Result]) -> Table:
     """Differences of held-out accuracy after training."""
     table = made("differences after training, in points")
     table.add_column("", overflow="fold")
     table.add_column("seeds", justify="right")
     table.add_column("difference", justify="right", no_wrap=True)
-    for found in result["differences"]:
+    for found in differences:
         table.add_row(Text(f"{found['a']} - {found['b']}"), str(len(found["seeds"])), points(found))
     return table
 

@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from journeyman.cli import main
 from journeyman.compare.page import ahead, curves
 from journeyman.compare.plan import labels_of
 from journeyman.compare.run import await_lock
+from journeyman.compare.tables import tables
 from journeyman.store import Store
 from tests.compare.conftest import BUDGET, numbers, snapshot, words
 
@@ -101,6 +104,26 @@ def test_again_and_elsewhere_runs_nothing(compared, world, model, tmp_path, monk
     assert json.loads(told.out) == json.loads((compared / "compare.json").read_text())
     assert told.err == ""
     assert snapshot(compared) == before
+
+
+def test_of_many_recipes_the_terminal_shows_differences_to_the_first_only():
+    names = [f"r{i}" for i in range(12)]
+    number = {"mean": 0.5, "low": 0.4, "high": 0.6}
+    cost = dict.fromkeys(("sampled_tokens", "trained_tokens", "spent_tokens", "steps", "seconds"), 1.0)
+    one = {"seeds": [0], "failed": [], "before": number, "after": number, "change": number} | cost
+    result = {
+        "recipes": [{"label": x} | one for x in names],
+        "runs": [{"label": x, "failed": None, "over_budget_tokens": 0} for x in names],
+        "differences": [{"a": a, "b": b, "seeds": [0]} | number for i, a in enumerate(names) for b in names[i + 1 :]],
+        "wins": {"labels": names, "share": [[None] * 12] * 12, "rule": "whose"},
+        "notes": [], "rule": "", "budget_rule": "", "budget_tokens": 1,
+    }  # fmt: skip
+    console = Console(width=80, file=StringIO(), record=True)
+    console.print(tables(result))
+    shown = console.export_text()
+    assert "r0 - r11" in shown
+    assert "r1 - r2" not in shown
+    assert "row beats column" not in shown
 
 
 def test_page(compared):
