@@ -34,11 +34,12 @@ def write_page(result: Json, path: Path) -> None:
     environment.filters |= {"pct": pct, "points": points, "count": count, "duration": duration}
     drawn = [f for f in (curves(result), training(result), changes(result), costs(result), heat(result)) if f is not None]
     data = {"figures": {f["id"]: {"data": f["data"], "layout": f["layout"]} for f in drawn}, "attempts": [], "version": ""}
+    labels = [r["label"] for r in result["recipes"]]
     swatches = "".join(f"--{name}: light-dark({light}, {dark}); " for name, (light, dark) in COLOURS.items())
     text = environment.get_template("compare.html").render(
         result=result,
         figures=drawn,
-        title=" against ".join(r["label"] for r in result["recipes"]),
+        title=" against ".join(labels) if len(labels) < 5 else f"{labels[0]} against {len(labels) - 1} others",
         data=in_script(data),
         result_json=in_script(result),
         nonce=secrets.token_urlsafe(16),

@@ -148,6 +148,7 @@ def notes(plan: Plan, done: Mapping[str, Mapping[int, Result]], failures: Mappin
         found.append(
             f"{plan.seeds} seeds tell little of others: intervals are wide for it, and still rough; {FEW} or more are better"
         )
+    over = {}
     for entry in plan.entries:
         label, runs = entry.label, done[entry.label]
         spent = [run["spent_tokens"] / plan.budget_tokens for run in runs.values()]
@@ -156,8 +157,11 @@ def notes(plan: Plan, done: Mapping[str, Mapping[int, Result]], failures: Mappin
                 f"{label} samples nothing in training: it ended after its own number of steps, with none of the budget spent"
             )
         elif spent and max(spent) > 1.1:
-            found.append(f"{label} spent up to {max(spent):.2f} budgets: its steps are large beside the budget")
+            over[label] = f"{max(spent):.2f}"
         if spent and max(spent) > 0 and "steps" in entry.arguments:
             found.append(f"{label}: --steps sets at most a schedule of its parts; the budget ends its runs")
+    if over:
+        most = ", ".join(f"{label} {times}" for label, times in over.items())
+        found.append(f"more than 1.1 budgets were spent, for a step is large beside the budget: {most}")
     found += [f"{label} seed {seed} failed and is left out of that seed's pairs: {why}" for (label, seed), why in failures.items()]
     return found
