@@ -19,7 +19,7 @@ def kto(
     batch: int = 128,
     siblings: int = 8,
     beta: float = 0.1,
-    desirable: float | None = None,
+    desirable: float = 0.0,
     undesirable: float = 1.0,
     lr: float = 1e-4,
     max_tokens: int = 192,
@@ -40,13 +40,13 @@ def kto(
     batch: Tasks a round.
     siblings: Attempts at each task.
     beta: How far the policy may leave the starting one; lower is further.
-    desirable: Weight of good answers (default: the number of bad ones for each good one in the step; at 1 the bad ones, which
-        are more, are all that counts: runs/arena.md).
+    desirable: Weight of good answers; 0 for the number of bad ones for each good one in the step (at 1 the bad ones, which are
+        more, are all that counts: runs/arena.md).
     undesirable: Weight of bad answers.
     """
     return preference_run(
         labelled(),
-        kto_loss(beta, bad_per_good() if desirable is None else desirable, undesirable),
+        kto_loss(beta, desirable or bad_per_good(), undesirable),
         policy=policy,
         tasks=tasks,
         feedback=feedback,

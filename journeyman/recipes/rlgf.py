@@ -43,7 +43,7 @@ def rlgf(
 
     [S170] Chang et al. 2023, arXiv 2306.11816. Differs from the paper in its sizes and learning rate, in one value head for
     both parts (answers that the guide ends have a head of their own there), in having no KL term in the reward, and as ``ppo``
-    says. The guide's tokenizer must be the policy's.
+    says but for lam 0.95. The guide's tokenizer must be the policy's.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def rlgf(
         runner=Runner(expert, feedback_of(feedback), sampling=Sampling(max_tokens), seed=seed),
         curriculum=uniform(source, siblings=siblings, seed=seed),
         credit=outcome_of(),
-        learners=Learners({"policy": actor_critic(Gradient(objective, lr=lr, epochs=4, seed=seed), gamma=1.0, lam=1.0)}),
+        learners=Learners({"policy": actor_critic(Gradient(objective, lr=lr, epochs=4, seed=seed), gamma=1.0, lam=0.95)}),
         last=steps,
         batch=batch,
     )
