@@ -1,6 +1,8 @@
 """Expert iteration over every family of the base model at its frontier level (runs/all_families.md).
 
-    journeyman run examples/all_families.py --eval-tasks FRONTIER --eval-n 510 --eval-every 100 --out out/all_families
+    journeyman run examples/all_families.py --eval-n 510 --eval-every 100 --out out/all_families
+
+The exam is then over all that is practised; ``--eval-tasks`` with the text of ``FRONTIER`` below makes it the frontier levels only.
 
 A recipe of one's own that changes three things of another: the expert's temperature falls, the learning rate falls, and the five
 families that the base hardly ever solves at their frontier are also practised one level below.

@@ -19,7 +19,6 @@ def recipe(
     updates: int = 4,
     policy: str = "base",
     tasks: str = FRONTIER,
-    lr: float = 2e-4,
     max_tokens: int = 192,
     seed: int = 0,
 ) -> Run:
@@ -27,7 +26,7 @@ def recipe(
     made = getattr(recipes, of, None)
     if not inspect.isfunction(made):
         raise ValueError(f"of={of!r}, expected the name of a recipe such as grpo, gspo or cispo")
-    run: Run = made(policy, tasks, lr=lr, max_tokens=max_tokens, seed=seed)
+    run: Run = made(policy, tasks, max_tokens=max_tokens, seed=seed)
     learner = run.learners["policy"]
     if not isinstance(learner, Gradient):
         raise ValueError(f"{of} learns with {type(learner).__name__}, expected a recipe that learns with Gradient")

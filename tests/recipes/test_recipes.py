@@ -117,7 +117,7 @@ LEARNERS = {
     "orpo": {"lr": 3e-3, "steps": 8, "batch": 32, "keep": 8},
     "iterative_dpo": {"lr": 3e-3, "steps": 8, "batch": 32, "keep": 8},
     "nft": {"lr": 3e-3, "steps": 40, "batch": 32, "refills": 1},
-    "ppo": {"lr": 3e-3, "steps": 40, "batch": 32},
+    "ppo": {"lr": 3e-3, "steps": 25, "batch": 32, "lam": 0.95},
     "reinforce_pp": {"lr": 3e-3, "steps": 30, "batch": 32},
     "luffy": {"lr": 3e-3, "steps": 25, "batch": 32},
     "nash_mp": {"lr": 3e-3, "steps": 44, "batch": 32, "updates": 2},
@@ -152,6 +152,11 @@ def test_it_learns(name, guesser):
     )
     asyncio.run(train(run))
     assert accuracy(guesser) > 0.8, f"{name} began at {before}"
+
+
+def test_ppo_learns_with_its_own_lam(guesser):
+    asyncio.run(train(recipes.ppo(guesser, TASKS, "exact", steps=40, batch=32, lr=3e-3, max_tokens=4, seed=2)))
+    assert accuracy(guesser) > 0.8
 
 
 @pytest.mark.parametrize("name", ["expert_iteration", "grpo", "rloo"])
