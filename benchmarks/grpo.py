@@ -7,8 +7,8 @@ Same model folder, tasks, loss, learning rate, batch (32 tasks x 8 samples) and 
 its own and keeps its state; steps are taken in turn (A B C, A B C ...), so that other load on the machine falls on all.
 ``journeyman`` leaves rows without advantage out (a whole group right or wrong) and goes through the prompt that siblings share
 once; ``journeyman_rows`` learns from all rows; ``journeyman_full`` learns from all rows and goes through each prompt with each:
-beside ``trl`` it is the same update done faster. Models with random weights get no reward, so that they are measured without the
-first. ``trl`` is TRL with its micro-batch chosen by measurement, in the same dtype and without gradient checkpointing;
+beside ``trl`` it is the same update done faster. Models with random weights are never right: their rewards are drawn, as often and
+as evenly in a group as the base model's (peers/lottery.py). ``trl`` is TRL with its micro-batch chosen by measurement, in the same dtype and without gradient checkpointing;
 ``trl_shipped`` is TRL with its defaults, bfloat16 among them (slower at 1.4M parameters, faster from 25M on processors that have
 bfloat16 products). ``--half`` lets journeyman learn with products in bfloat16. With ``--dtype bfloat16`` journeyman steps
 float32 masters of its weights, TRL the weights themselves. In ``accuracy`` the clock runs in steps only, not in exams.
@@ -34,6 +34,7 @@ from journeyman.recipes.parts import FRONTIER
 
 HERE = Path(__file__).parent
 MICRO = (8, 16, 32, 64, 128)
+LIBRARIES = ("journeyman", "journeyman_rows", "journeyman_full", "trl", "trl_shipped")
 SETTINGS = {"tasks": FRONTIER, "batch": 32, "siblings": 8, "lr": 2e-4, "max_tokens": 128, "held_out": 200, "seed": 0}
 
 
@@ -93,8 +94,7 @@ def own_settings(args: argparse.Namespace) -> dict:
 
 
 def step(folder: Path, size: str, args: argparse.Namespace) -> list[dict]:
-    names = ["journeyman"] * (size == "base") + ["journeyman_rows", "journeyman_full", "trl", "trl_shipped"]
-    running = workers(folder, args, {**SETTINGS, **own_settings(args)}, names)
+    running = workers(folder, args, {**SETTINGS, **own_settings(args), "lottery": size != "base"}, args.libraries)
     taken: dict[str, list[dict]] = {w.name: [] for w in running}
     for turn in range(args.repeats + 1):
         for w in running:
@@ -104,7 +104,7 @@ def step(folder: Path, size: str, args: argparse.Namespace) -> list[dict]:
                 print(f"{size} {w.name}: {found['seconds']:.2f} s, {found['tokens']} tokens sampled", flush=True)
     for w in running:
         w.close()
-    ours = statistics.median(x["seconds"] for x in taken[names[0]])
+    ours = statistics.median(x["seconds"] for x in taken[args.libraries[0]])
     return [
         {
             "size": size,
@@ -123,7 +123,7 @@ def accuracy(folder: Path, size: str, args: argparse.Namespace) -> list[dict]:
     """Each library trains until two exams in a row reach the target."""
     rows = []
     for seed in args.seeds:
-        settings = {**SETTINGS, **own_settings(args), "seed": seed}
+        settings = {**SETTINGS, **own_settings(args), "lottery": False, "seed": seed}
         for w in workers(folder, args, settings, ["journeyman", "trl"]):
             curve = [{"seconds": 0.0, "steps": 0, **w.ask("exam")}]
             while len(curve) < 2 or min(x["accuracy"] for x in curve[-2:]) < args.target:
@@ -146,6 +146,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["base"], choices=["base", "25M", "135M"])
     parser.add_argument("--batch", type=int, default=SETTINGS["batch"], help="tasks a step, of 8 samples each")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--libraries", nargs="+", default=LIBRARIES, choices=LIBRARIES, help="for step; ratios are to the first")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--every", type=int, default=5, help="steps between two exams")
     parser.add_argument("--target", type=float, default=0.5)

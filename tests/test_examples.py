@@ -41,3 +41,20 @@ def test_mini_batches_change_the_number_of_optimiser_steps_and_nothing_else(of):
 def test_mini_batches_refuse_what_is_no_recipe_or_learns_otherwise(of):
     with pytest.raises(ValueError, match="expected"):
         find_recipe(str(EXAMPLES / "mini_batches.py"))(of)
+
+
+@pytest.mark.parametrize("of", ["grpo", "expert_iteration"])
+def test_a_falling_rate_reaches_0_at_the_last_optimiser_step_and_changes_nothing_else(of):
+    run = find_recipe(str(EXAMPLES / "falling_rate.py"))(of, steps=50, batch=8, lr=1e-3)
+    plain = getattr(recipes, of)(steps=50, batch=8, lr=1e-3)
+    mine, theirs = run.learners["policy"], plain.learners["policy"]
+    last = 50 * mine.updates
+    assert [mine.schedule(step) for step in (0, 10, (10 + last) // 2, last)] == pytest.approx([0.1, 1, 0.5, 0])
+    assert (mine.objective, mine.lr, mine.updates, mine.epochs) == (theirs.objective, 1e-3, theirs.updates, theirs.epochs)
+    assert (run.batch, run.last, run.credit, run.runner.sampling) == (8, 50, plain.credit, plain.runner.sampling)
+
+
+@pytest.mark.parametrize("of", ["grrpo", "ppo"])
+def test_a_falling_rate_refuses_what_is_no_recipe_or_learns_otherwise(of):
+    with pytest.raises(ValueError, match="expected"):
+        find_recipe(str(EXAMPLES / "falling_rate.py"))(of)

@@ -6,11 +6,12 @@ import sys
 import time
 
 import torch
+from lottery import luck
 
 from journeyman.bench import wait
 from journeyman.evals import summarise
 from journeyman.evaluation import Exam, choose
-from journeyman.feedback import auto
+from journeyman.feedback import auto, each
 from journeyman.learners import Gradient
 from journeyman.loop import train
 from journeyman.policies import decoder_policy, load_policy
@@ -28,7 +29,8 @@ def main(folder: str, threads: int, settings: dict) -> None:
     if settings["half"]:
         assert isinstance(policy, decoder_policy.Decoder)
         policy.half = True
-    run = grpo(policy=policy, steps=10**9, **{name: settings[name] for name in names})
+    feedback = each(lambda task, text: luck(task.prompt[-1]["content"], text)) if settings["lottery"] else "auto"
+    run = grpo(policy=policy, feedback=feedback, steps=10**9, **{name: settings[name] for name in names})
     if settings["variant"] == "journeyman_full":
         decoder_policy.usable = lambda model: None
     if settings["variant"] in ("journeyman_full", "journeyman_rows"):

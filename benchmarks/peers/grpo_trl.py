@@ -15,6 +15,7 @@ import warnings
 
 import torch
 from datasets import Dataset
+from lottery import luck
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
@@ -75,10 +76,12 @@ def main(folder: str, threads: int, settings: dict) -> None:
     drawn = {"tokens": 0, "right": 0.0}
     started = 0.0
 
-    def reward(completions, completion_ids, gold, **_) -> list[float]:
+    def reward(prompts, completions, completion_ids, gold, **_) -> list[float]:
         texts = [c[0]["content"] for c in completions]
         found = [re.search(r"<answer>(.*?)</answer>", text, re.DOTALL) for text in texts]
         scores = [float(f is not None and f.group(1).strip() == g.strip()) for f, g in zip(found, gold, strict=True)]
+        if settings["lottery"]:
+            scores = [luck(p[-1]["content"], text) for p, text in zip(prompts, texts, strict=True)]
         drawn.update(tokens=sum(map(len, completion_ids)), right=sum(scores) / len(scores))
         return scores
 
