@@ -1,4 +1,4 @@
-"""A reward for models with random weights, which never answer rightly: the luck of each question and answer, the same for all libraries.
+"""A reward for models with random weights, which are never right: luck, by question and answer, the same for all libraries.
 
 A question's chance of a right answer is drawn from a Beta distribution of mean 0.38 under which 48 % of the groups of eight
 answers are all right or all wrong, and so teach GRPO nothing: what the base model has at its frontier levels (runs/arena.md:
