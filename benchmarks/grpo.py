@@ -9,9 +9,8 @@ its own and keeps its state; steps are taken in turn (A B C, A B C ...), so that
 once; ``journeyman_rows`` learns from all rows; ``journeyman_full`` learns from all rows and goes through each prompt with each:
 beside ``trl`` it is the same update done faster. Models with random weights are never right: their rewards are drawn, as often
 and as evenly in a group as the base model's (peers/lottery.py). ``trl`` is TRL with its micro-batch chosen by measurement, in
-the same dtype and without gradient checkpointing;
-``trl_shipped`` is TRL with its defaults, bfloat16 among them (slower at 1.4M parameters, faster from 25M on processors that have
-bfloat16 products). ``--half`` lets journeyman learn with products in bfloat16. With ``--dtype bfloat16`` journeyman steps
+the same dtype and without gradient checkpointing; ``trl_shipped`` is TRL with its defaults, bfloat16 among them (slower at 1.4M
+parameters, faster from 25M on processors with fast bfloat16 products). ``--half`` lets journeyman learn with products in bfloat16. With ``--dtype bfloat16`` journeyman steps
 float32 masters of its weights, TRL the weights themselves. In ``accuracy`` the clock runs in steps only, not in exams.
 """
 
