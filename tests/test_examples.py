@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman import recipes
+from journeyman import recipes, strategies
 from journeyman.assemble import find_recipe
 from journeyman.protocols import value
 
@@ -58,3 +58,10 @@ def test_a_falling_rate_reaches_0_at_the_last_optimiser_step_and_changes_nothing
 def test_a_falling_rate_refuses_what_is_no_recipe_or_learns_otherwise(of):
     with pytest.raises(ValueError, match="expected"):
         find_recipe(str(EXAMPLES / "falling_rate.py"))(of)
+
+
+def test_searched_draws_wrong_steps_anew_and_lets_its_learning_rate_fall():
+    run = find_recipe(str(EXAMPLES / "searched.py"))(steps=50, tries=3)
+    assert isinstance(run.runner.strategy, strategies.backtracking)
+    assert (run.runner.strategy.tries, run.batch, run.curriculum.siblings) == (3, 128, 1)
+    assert [run.learners["policy"].schedule(step) for step in (10, 55, 100)] == pytest.approx([1, 0.5, 0])

@@ -189,10 +189,11 @@ class Engine:
         left = max(c.limit - (self.drawn[c.row] if c.row >= 0 else 0) for c in [*self.rows, *calls])
         cache = self._cache = self._cache or self._first_cache(weights)
         wanted = min(self.max_rows, max(cache.rows, 1 << (held + len(calls) - 1).bit_length()))
-        after = least = int(min(left, _ROOM))
-        if self._steps is not None:  # it begins anew with every block, so a block is used to its last column
-            wanted, least = max(wanted, self._steps.least), 1 if held else after
-        cache.fit(wanted, held, self._window(), longest - 1, after, least)
+        after = int(min(left, _ROOM))
+        if self._steps is not None:
+            wanted = max(wanted, self._steps.least)
+        # A block is used to its last column: were room made for each call to end in it, every admission would copy all rows.
+        cache.fit(wanted, held, self._window(), longest - 1, after, 1 if held else after)
         self._widen(max(c.limit for c in calls))
         # A row with the same prompt, read by the same weights, lends what it stored.
         lenders = {c.context: c for c in self.rows if c.weights is weights}

@@ -1,5 +1,6 @@
 """Experts: ``async (question, policy) -> Answer``. Ordinary Python; every model call is recorded, seeded and charged."""
 
+from journeyman.strategies.backtracking import backtracking
 from journeyman.strategies.best_of_n import best_of_n
 from journeyman.strategies.branched import branched
 from journeyman.strategies.coreset import coreset
@@ -15,6 +16,7 @@ from journeyman.strategies.vote import vote
 
 __all__ = [
     "after",
+    "backtracking",
     "best_of_n",
     "branched",
     "coreset",

@@ -264,3 +264,24 @@ def test_weights_that_change_in_flight_are_used_and_recorded(policy):
     assert set(new.version[new.start :]) == {1}
     assert set(new.version[: new.start]) == {-1}
     np.testing.assert_allclose(new.logp[new.start :], plain_logp(policy, new)[new.start :], atol=1e-4)
+
+
+def test_rows_are_not_copied_for_every_call_that_comes(policy):
+    """Calls that come one by one, as those of searches do: the block moves when its columns run out, not at each admission."""
+    with_ends(policy)
+    policy.engine = Engine(policy.fused, policy.chat, max_rows=16)
+    blocks, admitted, step = [None], [], policy.engine.step
+
+    def watched():
+        waiting = len(policy.engine.waiting)
+        step()
+        if (data := policy.engine._cache.data) is not blocks[-1]:
+            blocks.append(data)
+        admitted.append(waiting > len(policy.engine.waiting))
+
+    policy.engine.step = watched
+    traces = run(*(ask(policy, "n" * (i % 9), seed=i, sampling=Sampling(max_tokens=20 + 30 * (i % 13))) for i in range(80)))
+    assert sum(admitted) > 40
+    assert len(blocks) < 10, "the cache moved"
+    for t in traces[::13]:
+        np.testing.assert_allclose(t.logp[t.start :], plain_logp(policy, t)[t.start :], atol=1e-4)

@@ -1,0 +1,62 @@
+"""Answer; go back to before the first wrong step, and go on from there another way."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from journeyman.feedback.critique import Critic
+from journeyman.protocols import View, words
+from journeyman.runner import TaskCheck
+from journeyman.scope import report
+from journeyman.strategies.prefix import Decode, cut
+from journeyman.types import Answer, Question, Trace
+
+
+@dataclass(frozen=True)
+class backtracking:
+    """Depth-first search over an answer's steps with a critic that knows the truth; an oracle. An answer is drawn whole; while the
+    critic finds a wrong step in it, what begins with that step is thrown away and drawn anew, at most ``tries`` times. The
+    answer is the last text, whole and without its detours, so that to imitate it is to imitate sound work.
+
+    Where each step is right with probability p, n steps are with p^n in a plain sample; here they take about n / p of them. The
+    search ends, too, where the critic abstains and where the first wrong step is one that the limit of tokens cut off. All that is
+    drawn is charged. ``decode`` is the tokenizer's of the answering policy.
+
+    The critic is ``by_solver()`` for generated tasks. The first wrong step is what process supervision labels (Lightman et al.
+    2023, arXiv 2305.20050; a person does there). The search is the plainest there is and no paper's own.
+    """
+
+    decode: Decode
+    critic: Critic
+    tries: int = 16
+    needs = words("oracle", "tokens")
+    gives = words("answer")
+
+    def __post_init__(self) -> None:
+        if self.tries < 0:
+            raise ValueError(f"backtracking has tries={self.tries}, expected at least 0")
+
+    async def __call__(self, question: Question, policy: View, check: TaskCheck) -> Answer:
+        trace = await policy.sample(question.prompt)
+        first, limit = trace.start, trace.start + trace.sampling.max_tokens
+        for left in range(self.tries, -1, -1):
+            text = self.decode(trace.tokens[first:])
+            report(answer := Answer(text, trace.id))
+            at = await self.wrong(check, trace, text, first) if left else None
+            if at is None:
+                break
+            trace = await policy.extend(cut(trace, at, self.decode), max_tokens=limit - at)
+        return answer
+
+    async def wrong(self, check: TaskCheck, trace: Trace, text: str, first: int) -> int | None:
+        """The token with which the first wrong step begins, or the missing one should; None where there is nothing to mend."""
+        found = await self.critic(check.task, text)
+        start, end = next(((start, end) for start, end, value in found.parts if value < 0.5), (None, 0)) if found else (None, 0)
+        if start is None or (end == len(text) and trace.stop_reason == "length"):
+            return None
+        drawn = trace.tokens[first:]
+        before = bisect_right(range(len(drawn) + 1), start, key=lambda n: len(self.decode(drawn[:n]))) - 1
+        return max(
+            trace.start, first + min(before, len(drawn) - 1)
+        )  # a step that the last draw began is the earliest to go back to

@@ -1,0 +1,134 @@
+"""Search back to the first wrong step: what it ends with, when it gives up, what it charges, and that it beats sampling."""
+
+import asyncio
+from functools import partial
+
+import pytest
+import torch
+
+from journeyman.credit import imitate_best
+from journeyman.feedback import auto
+from journeyman.feedback.critics import by_solver
+from journeyman.feedback.critique import of_steps
+from journeyman.policies import load_policy
+from journeyman.recipes.critics import text_of
+from journeyman.runner import Runner
+from journeyman.strategies import backtracking, sample
+from journeyman.tasks import load_tasks
+from journeyman.tasks.solvers import split_steps
+from journeyman.testing import ScriptedPolicy, decode
+from journeyman.types import Assignment, Sampling
+from tests.credit.groups import render
+from tests.strategies.scripted import groups, said, timeless
+
+torch.set_num_threads(1)
+
+
+async def four_ok(task, text):
+    """Right: four lines "ok". The fifth, and a missing one, are wrong."""
+    steps = split_steps(text)
+    values = [float(step == "ok" and k < 4) for k, step in enumerate(steps)]
+    return of_steps(text, values if len(steps) >= 4 else [*values, 0.0])
+
+
+def lines(words, most=4):
+    """A policy that writes lines until there are ``most``, each one of ``words``."""
+    return ScriptedPolicy(lambda text, rng: "".join(f"{rng.choice(words)}\n" for _ in range(most - said(text).count("\n"))))
+
+
+def search(policy, tries=64, critic=four_ok, siblings=8, **kw):
+    return groups(backtracking(decode, critic, tries), {"policy": policy}, siblings, **kw)[0]
+
+
+def test_it_ends_with_sound_work_alone_and_charges_every_detour():
+    group = search(lines(["ok", "no"]))
+    for attempt in group.attempts:
+        assert split_steps(attempt.answer.text) == ["ok"] * 4
+        assert attempt.cost.sampled_tokens == sum(t.sampled_tokens for t in attempt.traces)
+        whole = attempt.trace(attempt.answer.trace)
+        assert decode(whole.tokens).endswith(f"assistant: {attempt.answer.text}")
+    calls = [a.cost.calls for a in group.attempts]
+    assert max(calls) > 2
+    assert len(set(calls)) > 1
+    assert all("no" not in decode(x.tokens) for x in imitate_best(keep=8)(group, render))
+
+
+def test_what_was_right_is_kept():
+    """Two words only at the second line: the first is never drawn anew."""
+    policy = ScriptedPolicy(lambda text, rng: ("first\n" if not said(text) else "") + rng.choice(["ok", "no"]))
+
+    async def second_ok(task, text):
+        return of_steps(text, [1.0, float(split_steps(text)[-1] == "ok")])
+
+    group = search(policy, critic=second_ok)
+    assert {a.answer.text for a in group.attempts} == {"first\nok"}
+    assert {said(text) for _, text in policy.calls} == {"", "first\n"}
+
+
+@pytest.mark.parametrize("tries", [0, 1, 5])
+def test_it_gives_up_after_its_tries(tries):
+    group = search(lines(["no"]), tries)
+    assert [a.cost.calls for a in group.attempts] == [1 + tries] * 8
+    assert all(a.answer.text.startswith("no\n") for a in group.attempts)
+
+
+def test_a_missing_step_is_drawn_where_the_answer_ended():
+    policy = ScriptedPolicy(lambda text, rng: "ok\n" * (2 if said(text).count("\n") < 2 else 4 - said(text).count("\n")))
+    [answer, *_] = [a.answer.text for a in search(policy).attempts]
+    assert answer == "ok\n" * 4
+
+
+def test_more_than_was_asked_is_cut_off():
+    policy = ScriptedPolicy(lambda text, rng: "ok\n" * 6 if not said(text) else "")
+    assert {a.answer.text for a in search(policy).attempts} == {"ok\n" * 4}
+
+
+async def silent(task, text):
+    """A critic without a view."""
+
+
+@pytest.mark.parametrize(("critic", "limit"), [(silent, 32), (four_ok, 7), (four_ok, 6)])
+def test_it_ends_where_nothing_can_be_mended(critic, limit):
+    """No view; a limit that cuts the third "ok"; one that cuts what follows the second."""
+    group = search(lines(["ok"]), critic=critic, sampling=Sampling(limit))
+    assert [a.cost.calls for a in group.attempts] == [1] * 8
+
+
+def test_the_limit_of_tokens_is_that_of_the_whole_answer():
+    group = search(lines(["ok", "no"], 40), critic=by_lines, sampling=Sampling(30))
+    assert max(len(a.answer.text) for a in group.attempts) == 30
+    assert max(a.cost.sampled_tokens for a in group.attempts) > 30
+
+
+async def by_lines(task, text):
+    """Every line "ok" is right, however many."""
+    return of_steps(text, [float("ok".startswith(step)) for step in split_steps(text)])
+
+
+def test_the_same_seed_searches_the_same_way():
+    first, second = (search(lines(["ok", "no"])).attempts for _ in range(2))
+    assert timeless(first) == timeless(second)
+
+
+def test_it_refuses_a_negative_number_of_tries():
+    with pytest.raises(ValueError, match="at least 0"):
+        backtracking(decode, four_ok, -1)
+
+
+def test_it_finds_sound_work_where_the_packaged_model_seldom_does():
+    """Real tokens and an exact checker: twice as often right as a plain sample, and every step of what is right is right."""
+    policy = load_policy("base", device="cpu")
+    families = [load_tasks(f"gym:{name}", split="train") for name in ("products@3", "leg_counting@2", "base_conversion@2")]
+    tasks = [family[i] for family in families for i in range(8)]
+    search = backtracking(partial(text_of, policy), by_solver(), 8)
+    right = {}
+    for strategy in (sample(), search):
+        runner = Runner(strategy, auto(), sampling=Sampling(320), seed=0)
+        found = asyncio.run(runner.groups({"policy": policy}, [Assignment(t, 2) for t in tasks], "g"))
+        good = [(g.task, a.answer.text) for g in found for a, score in zip(g.attempts, g.scores(), strict=True) if score == 1.0]
+        right[strategy] = len(good)
+    for task, text in good:
+        critique = asyncio.run(by_solver()(task, text))
+        assert all(v == 1.0 for *_, v in critique.parts)
+    assert right[search] > 1.3 * right[sample()]
+    assert right[search] > 24
