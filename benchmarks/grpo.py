@@ -10,8 +10,9 @@ once; ``journeyman_rows`` learns from all rows; ``journeyman_full`` learns from 
 beside ``trl`` it is the same update done faster. Models with random weights are never right: their rewards are drawn, as often
 and as evenly in a group as the base model's (peers/lottery.py). ``trl`` is TRL with its micro-batch chosen by measurement, in
 the same dtype and without gradient checkpointing; ``trl_shipped`` is TRL with its defaults, bfloat16 among them (slower at 1.4M
-parameters, faster from 25M on processors with fast bfloat16 products). ``--half`` lets journeyman learn with products in bfloat16. With ``--dtype bfloat16`` journeyman steps
-float32 masters of its weights, TRL the weights themselves. In ``accuracy`` the clock runs in steps only, not in exams.
+parameters, faster from 25M on processors with fast bfloat16 products). ``--half`` lets journeyman learn with products in
+bfloat16. With ``--dtype bfloat16`` journeyman steps float32 masters of its weights, TRL the weights themselves. In ``accuracy``
+the clock runs in steps only, not in exams.
 """
 
 from __future__ import annotations
