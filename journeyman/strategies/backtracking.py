@@ -39,15 +39,14 @@ class backtracking:
 
     async def __call__(self, question: Question, policy: View, check: TaskCheck) -> Answer:
         trace = await policy.sample(question.prompt)
-        first, limit = trace.start, trace.start + trace.sampling.max_tokens
-        for left in range(self.tries, -1, -1):
+        first, limit, left = trace.start, trace.start + trace.sampling.max_tokens, self.tries
+        while True:
             text = self.decode(trace.tokens[first:])
             report(answer := Answer(text, trace.id))
             at = await self.wrong(check, trace, text, first) if left else None
             if at is None:
-                break
-            trace = await policy.extend(cut(trace, at, self.decode), max_tokens=limit - at)
-        return answer
+                return answer
+            trace, left = await policy.extend(cut(trace, at, self.decode), max_tokens=limit - at), left - 1
 
     async def wrong(self, check: TaskCheck, trace: Trace, text: str, first: int) -> int | None:
         """The token with which the first wrong step begins, or the missing one should; None where there is nothing to mend."""
