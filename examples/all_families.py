@@ -2,7 +2,8 @@
 
     journeyman run examples/all_families.py --eval-n 510 --eval-every 100 --out out/all_families
 
-The exam is then over all that is practised; ``--eval-tasks`` with the text of ``FRONTIER`` below makes it the frontier levels only.
+The exam is then over all that is practised; ``--eval-tasks`` with the text of ``journeyman.recipes.parts.EVERY_FRONTIER`` makes it
+the frontier levels only.
 
 A recipe of one's own that changes three things of another: the expert's temperature falls, the learning rate falls, and the five
 families that the base hardly ever solves at their frontier are also practised one level below.
@@ -12,19 +13,15 @@ from dataclasses import replace
 
 from journeyman.learners import Gradient, linear
 from journeyman.recipes import expert_iteration
+from journeyman.recipes.parts import EVERY_FRONTIER
 from journeyman.run import Learners, Run
 
-FRONTIER = (
-    "gym:chain_sum@3,products@3,leg_counting@3,simple_equations@3,gcd@3,fraction_simplification@2,base_conversion@2,"
-    "count_bits@3,number_sorting@2,spell_backward@3,letter_counting@3,countdown@1,mini_sudoku@3,rotate_matrix@2,"
-    "knights_knaves@3,calendar_arithmetic@3,time_intervals@3"
-)
 BELOW = "leg_counting@2,simple_equations@2,fraction_simplification@1,mini_sudoku@2,knights_knaves@2"
 
 
 def recipe(
     policy: str = "base",
-    tasks: str = f"{FRONTIER},{BELOW}",
+    tasks: str = f"{EVERY_FRONTIER},{BELOW}",
     steps: int = 200,
     batch: int = 96,
     lr: float = 5e-4,

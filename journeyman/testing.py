@@ -71,7 +71,9 @@ class ScriptedPolicy:
     ) -> Trace:
         self.calls.append((blank.id, decode(before)))
         await asyncio.sleep(self.delay() if callable(self.delay) else self.delay)
-        drawn = (*encode(self.reply(decode(before), random.Random(seed))), END)
+        said = self.reply(decode(before), random.Random(seed))
+        stops = [said.index(stop) + len(stop) for stop in blank.sampling.stop if stop in said]
+        drawn = encode(said[: min(stops)]) if stops else (*encode(said), END)
         kept = drawn[: blank.sampling.max_tokens]
         n, given = len(kept), len(before) - start
         old_logp = parent.logp if parent else ()
@@ -88,7 +90,7 @@ class ScriptedPolicy:
             old_version + (-1,) * given + (self.version,) * n,
             len(before),
             blank.sampling,
-            "end" if len(kept) == len(drawn) else "length",
+            "length" if len(kept) < len(drawn) else "stop" if stops else "end",
             blank.parent,
             prompt_tokens=given,
             sampled_tokens=n,

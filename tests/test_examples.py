@@ -43,23 +43,6 @@ def test_mini_batches_refuse_what_is_no_recipe_or_learns_otherwise(of):
         find_recipe(str(EXAMPLES / "mini_batches.py"))(of)
 
 
-@pytest.mark.parametrize("of", ["grpo", "expert_iteration"])
-def test_a_falling_rate_reaches_0_at_the_last_optimiser_step_and_changes_nothing_else(of):
-    run = find_recipe(str(EXAMPLES / "falling_rate.py"))(of, steps=50, batch=8, lr=1e-3)
-    plain = getattr(recipes, of)(steps=50, batch=8, lr=1e-3)
-    mine, theirs = run.learners["policy"], plain.learners["policy"]
-    last = 50 * mine.updates
-    assert [mine.schedule(step) for step in (0, 10, (10 + last) // 2, last)] == pytest.approx([0.1, 1, 0.5, 0])
-    assert (mine.objective, mine.lr, mine.updates, mine.epochs) == (theirs.objective, 1e-3, theirs.updates, theirs.epochs)
-    assert (run.batch, run.last, run.credit, run.runner.sampling) == (8, 50, plain.credit, plain.runner.sampling)
-
-
-@pytest.mark.parametrize("of", ["grrpo", "ppo"])
-def test_a_falling_rate_refuses_what_is_no_recipe_or_learns_otherwise(of):
-    with pytest.raises(ValueError, match="expected"):
-        find_recipe(str(EXAMPLES / "falling_rate.py"))(of)
-
-
 def test_searched_draws_wrong_steps_anew_and_lets_its_learning_rate_fall():
     run = find_recipe(str(EXAMPLES / "searched.py"))(steps=50, tries=3)
     assert isinstance(run.runner.strategy, strategies.backtracking)

@@ -13,6 +13,12 @@ from journeyman.tasks import load_tasks
 FRONTIER = "gym:rotate_matrix@2,simple_equations@3,leg_counting@2"
 """Where the packaged base model (version 2) is right in 10 to 55 % of its answers, answers are short, and each step of a right one
 is computed: the recipes' default tasks."""
+EVERY_FRONTIER = (
+    "gym:chain_sum@3,products@3,leg_counting@3,simple_equations@3,gcd@3,fraction_simplification@2,base_conversion@2,"
+    "count_bits@3,number_sorting@2,spell_backward@3,letter_counting@3,countdown@1,mini_sudoku@3,rotate_matrix@2,"
+    "knights_knaves@3,calendar_arithmetic@3,time_intervals@3"
+)
+"""The frontier level of each of its 17 families."""
 
 
 def policies_of(policy: str | Trainable, seed: int) -> Policies:
