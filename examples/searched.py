@@ -3,8 +3,8 @@
     journeyman run examples/searched.py --eval-n 510 --out out/searched
 
 Where right answers have wrong work in them, to imitate them teaches the wrong work; what is imitated here has none. The expert is
-told where its first wrong step is, which the model is not in any exam. The exam is over all that is practised; ``--eval-tasks`` with
-the text of ``journeyman.recipes.parts.EVERY_FRONTIER`` makes it the frontier levels only.
+told where its first wrong step is, which the model is not in any exam. The exam is over all that is practised; ``--eval-tasks``
+with the text of ``journeyman.recipes.parts.EVERY_FRONTIER`` makes it the frontier levels only.
 """
 
 from dataclasses import replace
@@ -25,7 +25,7 @@ BELOW = "leg_counting@2,simple_equations@2,gcd@1,fraction_simplification@1,lette
 def recipe(
     policy: str = "base",
     tasks: str = f"{EVERY_FRONTIER},{BELOW}",
-    steps: int = 440,
+    steps: int = 420,
     batch: int = 128,
     siblings: int = 1,
     tries: int = 8,

@@ -16,14 +16,14 @@ from journeyman.types import Answer, Question, Trace
 @dataclass(frozen=True)
 class backtracking:
     """Depth-first search over an answer's steps with a critic that knows the truth; an oracle. An answer is drawn whole; while the
-    critic finds a wrong step in it, what begins with that step is thrown away and the step drawn anew, at most ``tries`` times. After
-    a right one the rest is drawn, whole again. Where a step's tries run out the answer ends with it, wrong and unfinished: an answer
-    that is whole is sound work, and to imitate right ones is to imitate no lucky ones (but where ``tries`` is 0).
+    critic finds a wrong step in it, what begins with that step is thrown away and the step drawn anew, at most ``tries`` times.
+    After a right one the rest is drawn, whole again. Where a step's tries run out the answer ends with that step, wrong and
+    unfinished: an answer that is whole is sound work, and to imitate right ones is to imitate no lucky ones (unless tries=0).
 
-    Where each step is right with probability p, n steps are with p^n in a plain sample; here they take about n / p of them. The
-    search ends, too, where the critic abstains and where the first wrong step is one that the limit of tokens cut off. A step ends
-    with its line, or where it opens an answer tag with that. All that is drawn is charged. ``decode`` is the tokenizer's of the
-    answering policy.
+    Where each step is right with probability p, n steps are with p^n in a plain sample; here they take about n / p draws of one
+    step. The search ends, too, where the critic abstains and where the first wrong step is one that the limit of tokens cut off.
+    A step ends with its line, and where it opens an answer tag with the closing one. All that is drawn is charged. ``decode`` is
+    the tokenizer's of the answering policy.
 
     The critic is ``by_solver()`` for generated tasks. The first wrong step is what process supervision labels (Lightman et al.
     2023, arXiv 2305.20050; a person does there). The search is the plainest there is and no paper's own.
@@ -40,23 +40,23 @@ class backtracking:
             raise ValueError(f"backtracking has tries={self.tries}, expected at least 0")
 
     async def __call__(self, question: Question, policy: View, check: TaskCheck) -> Answer:
-        trace = await policy.sample(question.prompt)
-        first, limit, whole = trace.start, trace.start + trace.sampling.max_tokens, True
-        place, tried = first, 0
+        trace = stem = await policy.sample(question.prompt)
+        first, limit, whole, tried = trace.start, trace.start + trace.sampling.max_tokens, True, 0
         while True:
             text = self.decode(trace.tokens[first:])
             report(answer := Answer(text, trace.id))
             at = None if not whole and unclosed(text) else await self.wrong(check, trace, text, first, whole)
+            if at is None and (whole or len(trace.tokens) == limit):
+                return answer
             if at is None:
-                if whole or len(trace.tokens) == limit:
-                    return answer
                 trace, whole = await policy.extend(trace, max_tokens=limit - len(trace.tokens)), True
-            else:
-                place, tried = at, tried + 1 if at == place else 1
-                if tried > self.tries:
-                    return answer
-                trace = await policy.extend(cut(trace, at, self.decode), max_tokens=limit - at, stop=("\n",))
-                whole = trace.stop_reason != "stop"
+                continue
+            again = at <= len(stem.tokens) < len(trace.tokens)
+            stem, tried = (stem, tried + 1) if again else (cut(trace, max(at, trace.start), self.decode), 1)
+            if tried > self.tries:
+                return answer
+            trace = await policy.extend(stem, max_tokens=limit - len(stem.tokens), stop=("\n",))
+            whole = trace.stop_reason != "stop"
 
     async def wrong(self, check: TaskCheck, trace: Trace, text: str, first: int, whole: bool) -> int | None:
         """The token with which the first wrong step begins, or the missing one should; None where there is nothing to mend."""
@@ -66,9 +66,7 @@ class backtracking:
             return None
         drawn = trace.tokens[first:]
         before = bisect_right(range(len(drawn) + 1), start, key=lambda n: len(self.decode(drawn[:n]))) - 1
-        return max(
-            trace.start, first + min(before, len(drawn) - 1)
-        )  # a step that the last draw began is the earliest to go back to
+        return first + min(before, len(drawn) - 1)
 
 
 def unclosed(text: str) -> bool:

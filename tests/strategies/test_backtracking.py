@@ -1,6 +1,7 @@
 """Search back to the first wrong step: what it ends with, when it gives up, what it charges, and that it beats sampling."""
 
 import asyncio
+from collections import Counter
 from functools import partial
 
 import pytest
@@ -70,6 +71,42 @@ def test_it_gives_up_after_its_tries(tries):
     group = search(lines(["no"]), tries)
     assert [a.cost.calls for a in group.attempts] == [1 + tries] * 8
     assert all(a.answer.text.startswith("no\n") for a in group.attempts)
+
+
+def test_each_step_has_tries_of_its_own_and_is_drawn_alone():
+    """Each line is wrong twice and then right; what follows it is drawn only then."""
+    drawn = Counter()
+
+    def reply(text, rng):
+        before = said(text)
+        drawn[before] += 1
+        missing = 4 - before.count("\n")
+        return ("ok\n" if drawn[before] > 2 else "no\n") + "ok\n" * (missing - 1) if missing else ""
+
+    [group] = groups(backtracking(decode, four_ok, 2), {"policy": ScriptedPolicy(reply)}, 1)
+    [attempt] = group.attempts
+    assert attempt.answer.text == "ok\n" * 4
+    assert drawn == {"ok\n" * k: 3 for k in range(4)} | {"ok\n" * 4: 1}
+    first = ["no\n" + "ok\n" * 3, "no\n", "ok\n", "no\n" + "ok\n" * 2, "no\n", "ok\n"]
+    assert [decode(t.tokens[t.start :]) for t in attempt.traces[:6]] == first
+
+
+def test_where_the_tries_run_out_the_answer_ends_with_the_wrong_step():
+    policy = ScriptedPolicy(lambda text, rng: "ok\nno\nok\nok\n" if not said(text) else "no\nok\nok\n")
+    assert {a.answer.text for a in search(policy, 3).attempts} == {"ok\nno\n"}
+    assert {a.answer.text for a in search(policy, 0).attempts} == {"ok\nno\nok\nok\n"}
+
+
+def test_an_answer_of_several_lines_is_drawn_to_its_closing_tag():
+    """The wrong answer has two lines, as the right one has."""
+
+    async def critic(task, text):
+        return of_steps(text, [float(step == "<answer>2\n1</answer>") for step in split_steps(text)])
+
+    policy = ScriptedPolicy(lambda text, rng: "1</answer>" if said(text) else f"<answer>{rng.choice('23')}\n1</answer>")
+    group = search(policy, critic=critic)
+    assert {a.answer.text for a in group.attempts} == {"<answer>2\n1</answer>"}
+    assert max(a.cost.calls for a in group.attempts) > 2
 
 
 def test_a_missing_step_is_drawn_where_the_answer_ended():
