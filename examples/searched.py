@@ -8,13 +8,10 @@ with the text of ``journeyman.recipes.parts.EVERY_FRONTIER`` makes it the fronti
 """
 
 from dataclasses import replace
-from functools import partial
 
-from journeyman.feedback.critics import by_solver
 from journeyman.learners import Gradient, linear
 from journeyman.recipes import expert_iteration
-from journeyman.recipes.critics import text_of
-from journeyman.recipes.parts import EVERY_FRONTIER, policies_of
+from journeyman.recipes.parts import EVERY_FRONTIER
 from journeyman.run import Learners, Run
 from journeyman.strategies import backtracking
 
@@ -34,10 +31,16 @@ def recipe(
     seed: int = 0,
 ) -> Run:
     """Expert iteration with ``backtracking`` by exact step checkers, at a learning rate that falls linearly to 0."""
-    policies = policies_of(policy, seed)
-    expert = backtracking(partial(text_of, policies["policy"]), by_solver(), tries)
     run = expert_iteration(
-        policies["policy"], tasks, expert, steps=steps, batch=batch, siblings=siblings, lr=lr, max_tokens=max_tokens, seed=seed
+        policy,
+        tasks,
+        backtracking(tries=tries),
+        steps=steps,
+        batch=batch,
+        siblings=siblings,
+        lr=lr,
+        max_tokens=max_tokens,
+        seed=seed,
     )
     learner = run.learners["policy"]
     assert isinstance(learner, Gradient)

@@ -78,6 +78,9 @@ class RecordingView:
     def embed(self, text: str) -> Awaitable[tuple[float, ...]]:
         return self._read(here().meter, len(self._policy.render(user(text))[0]), self._policy.embed(text))
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        return self._policy.decode(tokens)
+
     def mark(self, trace: Trace, name: str, value: Any) -> None:
         self._recorder.marks.setdefault(trace.id, {})[name] = value
 

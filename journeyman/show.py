@@ -46,7 +46,8 @@ KINDS = {
 
 def show_recipe(recipe: Callable[..., Run], name: str) -> Syntax:
     """The recipe, the loop, and the source of each part in the order they run."""
-    run = recipe(policy=ScriptedPolicy(adds()))
+    models = {"policy", "guide"} & inspect.signature(recipe).parameters.keys()
+    run = recipe(**{role: ScriptedPolicy(adds(), role) for role in models})
     sections = [(f"recipe {name}", source(recipe)), ("the loop", source(loop.train) + "\n" + source(loop.collect))]
     seen: set[Any] = set()
     objectives_of_run = [x.objective for x in run.learners.values()]

@@ -108,6 +108,9 @@ class ScriptedPolicy:
     async def embed(self, text: str) -> tuple[float, ...]:
         return tuple(float(text.count(c)) for c in "abcdefghijklmnopqrstuvwxyz")
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        return decode(tokens)
+
     def render(self, messages: Sequence[Message]) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         if messages[-1]["role"] != "assistant":
             tokens = encode(transcript(messages) + "assistant: ")

@@ -45,12 +45,12 @@ def test_lists_are_tuples():
 @pytest.mark.parametrize(
     ("text", "family", "reason"),
     [
-        ("", strategies, "'' is not a part; write a call such as best_of_n()"),
-        ("vote(n=", strategies, "'vote(n=' is not a part; write a call such as best_of_n()"),
-        ("vote\0", strategies, "'vote\\x00' is not a part; write a call such as best_of_n()"),
-        ("1 + 1", strategies, "'1 + 1' is not a part; write a call such as best_of_n()"),
-        ("vote().n", strategies, "'vote().n' is not a part; write a call such as best_of_n()"),
-        ("vote()()", strategies, "'vote()()' is not a part; write a call such as best_of_n()"),
+        ("", strategies, "'' is not a part; write a call such as backtracking()"),
+        ("vote(n=", strategies, "'vote(n=' is not a part; write a call such as backtracking()"),
+        ("vote\0", strategies, "'vote\\x00' is not a part; write a call such as backtracking()"),
+        ("1 + 1", strategies, "'1 + 1' is not a part; write a call such as backtracking()"),
+        ("vote().n", strategies, "'vote().n' is not a part; write a call such as backtracking()"),
+        ("vote()()", strategies, "'vote()()' is not a part; write a call such as backtracking()"),
         ("vot(n=3)", strategies, "no strategy is named 'vot'; did you mean 'vote'?"),
         ("exact()", strategies, "exact is a feedback, not a strategy; there are "),
         ("nll()", feedback, "nll is an objective, not a feedback; there are "),
@@ -70,7 +70,7 @@ def test_lists_are_tuples():
         ("vote(n=1e999)", strategies, "vote: n is 1e309, expected a finite number"),
         ("vote(n=vote())", strategies, "vote: n is vote(), expected a whole number"),
         ("vote(n=-1)", strategies, "vote has n=-1, expected at least 1"),
-        ("vote(inner=3)", strategies, "vote: inner is 3, expected a strategy such as best_of_n()"),
+        ("vote(inner=3)", strategies, "vote: inner is 3, expected a strategy such as backtracking()"),
         ("vote(weight='all')", strategies, "vote: weight is 'all', expected 'count' or 'confidence'"),
         ("sample(temperature='a')", strategies, "sample: temperature is 'a', expected a number or a schedule or None"),
         ("each(f=3)", feedback, "each: f is 3, expected a function"),
@@ -132,7 +132,7 @@ def test_every_part_is_found_by_its_name(family):
         else:
             made = parse(name, family)
             assert made is part or type(made) is part
-    assert parse(example(strategies), strategies) == strategies.best_of_n()
+    assert parse(example(strategies), strategies) == strategies.backtracking()
 
 
 def test_names_of_other_modules_are_not_parts():

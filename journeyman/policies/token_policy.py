@@ -89,3 +89,7 @@ class TokenPolicy:
     def render(self, messages: Sequence[Message]) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         """Messages -> tokens (L) and the mask (L) of a final assistant message (see ``Chat.render``)."""
         return self.chat.render(messages)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of drawn tokens, a final end token left out (see ``Chat.decode``)."""
+        return self.chat.decode(tokens)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from journeyman.feedback import step_checked
 from journeyman.feedback.by_policy import by_policy
 from journeyman.feedback.critics import by_solver
 from journeyman.feedback.critique import Critic
 from journeyman.policies import load_policy
-from journeyman.protocols import Feedback, Tasks, Trainable
+from journeyman.protocols import Feedback, Tasks
 from journeyman.run import Policies
 from journeyman.runner import gold_text, use
 from journeyman.strategies import critiqued
@@ -20,17 +17,6 @@ from journeyman.strategies.critiques import told, written
 from journeyman.tasks.solvers import SOLVERS
 
 CRITIQUES = ("indicative", "truth", "truth+solver", "solver", "self")
-
-
-class Decodes(Protocol):
-    def decode(self, tokens: Sequence[int]) -> str: ...
-
-
-@runtime_checkable
-class Chats(Protocol):
-    """A policy whose tokenizer is at hand (``policies.Chat``)."""
-
-    chat: Decodes
 
 
 def critic_of(critic: str | Critic, tasks: Tasks, later: float | None = None) -> Critic:
@@ -78,11 +64,4 @@ def refining(critique: str | Critic, tasks: Tasks, again: str) -> critiqued:
 
 def criticised(feedback: Feedback, critic: Critic, policies: Policies) -> step_checked:
     """The feedback, and the critic's view put at the tokens of the one policy."""
-    return step_checked(feedback, critic, partial(text_of, policies["policy"]))
-
-
-def text_of(policy: Trainable, tokens: Sequence[int]) -> str:
-    """The text of tokens that the policy drew, a final end token left out; ValueError where it has no tokenizer at hand."""
-    if not isinstance(policy, Chats):
-        raise ValueError(f"{type(policy).__name__} has no tokenizer (chat) to place spans with; write a Decoder or HF policy")
-    return policy.chat.decode(tokens)
+    return step_checked(feedback, critic, policies["policy"].decode)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from journeyman.credit import group_zscore, over_branches, overlong
 from journeyman.curricula import learnable, uniform, with_branches
 from journeyman.learners import Gradient
 from journeyman.objectives import over_behaviour, ppo_clip, surrogate, token_mean
 from journeyman.protocols import Feedback, Tasks, Trainable
-from journeyman.recipes.critics import text_of
 from journeyman.recipes.parts import FRONTIER, feedback_of, policies_of, tasks_of
 from journeyman.recipes.reading import Reading
 from journeyman.run import Learners, Run
@@ -54,7 +51,7 @@ def cure(
     letters: Fewest characters of a token at which a branch may begin.
     """
     source, policies = tasks_of(tasks), policies_of(policy, seed)
-    expert = branched(Reading(policies["policy"]), partial(text_of, policies["policy"]), branches, top, letters)
+    expert = branched(Reading(policies["policy"]), branches, top, letters)
     soft = overlong(max_tokens, max(1, max_tokens // 3), scale=0.5)
     loss = surrogate(clip=ppo_clip(0.2, 0.28), ratio=over_behaviour, reduce=token_mean)
     return Run(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from journeyman.credit import over_branches, summed_views
 from journeyman.curricula import uniform
 from journeyman.learners import Gradient
 from journeyman.objectives import over_behaviour, ppo_clip, sequence_mean, surrogate
 from journeyman.protocols import Feedback, Tasks, Trainable
-from journeyman.recipes.critics import text_of
 from journeyman.recipes.parts import FRONTIER, feedback_of, policies_of, tasks_of
 from journeyman.run import Learners, Run
 from journeyman.runner import Runner
@@ -51,7 +48,7 @@ def g2rpo(
     """
     source, policies = tasks_of(tasks), policies_of(policy, seed)
     budgets = tuple(sorted({max(1, max_tokens >> k) for k in range(views)}))
-    expert = forked(partial(text_of, policies["policy"]), budgets, ways, step)
+    expert = forked(budgets, ways, step)
     loss = surrogate(clip=ppo_clip(0.2, 0.2), ratio=over_behaviour, reduce=sequence_mean)
     return Run(
         policies=policies,

@@ -60,6 +60,9 @@ class Reading:
     def render(self, messages: Sequence[Message]) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         return self.policy.render(messages)
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        return self.policy.decode(tokens)
+
     def snapshot(self) -> Policy:
         return self.policy.snapshot()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from journeyman import strategies
 from journeyman.credit import outcome_of
 from journeyman.curricula import uniform
@@ -12,7 +10,6 @@ from journeyman.literal import parse
 from journeyman.objectives import over_behaviour, plus, ppo_clip, surrogate, token_mean, value_loss
 from journeyman.policies import load_policy
 from journeyman.protocols import Feedback, Schedule, Tasks, Trainable
-from journeyman.recipes.critics import Chats, text_of
 from journeyman.recipes.parts import FRONTIER, feedback_of, policies_of, tasks_of
 from journeyman.run import Learners, Run
 from journeyman.runner import Runner
@@ -61,12 +58,12 @@ def rlgf(
     learner, helper = policies["policy"], policies["guide"]
     if helper.name != "guide":
         raise ValueError(f"the guide is a policy named {helper.name!r}, expected 'guide', or its tokens would be the policy's")
-    if isinstance(learner, Chats) and isinstance(helper, Chats) and learner.render(PROBE) != helper.render(PROBE):
+    if learner.render(PROBE) != helper.render(PROBE):
         raise ValueError(
             "the guide has other tokens or another chat template than the policy, expected the same; write such a guide"
         )
     order = parse(guide_first, strategies) if isinstance(guide_first, str) else guide_first
-    expert = guided(partial(text_of, policies["policy"]), order, mixing)
+    expert = guided(order, mixing)
     objective = plus(surrogate(clip=ppo_clip(0.2, 0.2), ratio=over_behaviour, reduce=token_mean), value_loss(0.1))
     return Run(
         policies=policies,

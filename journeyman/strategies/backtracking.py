@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 
+from journeyman.feedback.critics import by_solver
 from journeyman.feedback.critique import Critic
 from journeyman.protocols import View, words
 from journeyman.runner import TaskCheck
@@ -22,15 +23,14 @@ class backtracking:
 
     Where each step is right with probability p, n steps are with p^n in a plain sample; here they take about n / p draws of one
     step. The search ends, too, where the critic abstains and where the first wrong step is one that the limit of tokens cut off.
-    A step ends with its line, and where it opens an answer tag with the closing one. All that is drawn is charged. ``decode`` is
-    the tokenizer's of the answering policy.
+    A step ends with its line, and where it opens an answer tag with the closing one. All that is drawn is charged.
 
-    The critic is ``by_solver()`` for generated tasks. The first wrong step is what process supervision labels (Lightman et al.
-    2023, arXiv 2305.20050; a person does there). The search is the plainest there is and no paper's own.
+    The critic must say which step is wrong; ``by_solver()`` abstains where no exact checker knows the task. The first wrong step is
+    what process supervision labels (Lightman et al. 2023, arXiv 2305.20050; a person does there). The search is the plainest there
+    is and no paper's own.
     """
 
-    decode: Decode
-    critic: Critic
+    critic: Critic = by_solver()
     tries: int = 16
     needs = words("oracle", "tokens")
     gives = words("answer")
@@ -43,29 +43,29 @@ class backtracking:
         trace = stem = await policy.sample(question.prompt)
         first, limit, whole, tried = trace.start, trace.start + trace.sampling.max_tokens, True, 0
         while True:
-            text = self.decode(trace.tokens[first:])
+            text = policy.decode(trace.tokens[first:])
             report(answer := Answer(text, trace.id))
-            at = None if not whole and unclosed(text) else await self.wrong(check, trace, text, first, whole)
+            at = None if not whole and unclosed(text) else await self.wrong(check, trace, text, first, whole, policy.decode)
             if at is None and (whole or len(trace.tokens) == limit):
                 return answer
             if at is None:
                 trace, whole = await policy.extend(trace, max_tokens=limit - len(trace.tokens)), True
                 continue
             again = at <= len(stem.tokens) < len(trace.tokens)
-            stem, tried = (stem, tried + 1) if again else (cut(trace, max(at, trace.start), self.decode), 1)
+            stem, tried = (stem, tried + 1) if again else (cut(trace, max(at, trace.start), policy.decode), 1)
             if tried > self.tries:
                 return answer
             trace = await policy.extend(stem, max_tokens=limit - len(stem.tokens), stop=("\n",))
             whole = trace.stop_reason != "stop"
 
-    async def wrong(self, check: TaskCheck, trace: Trace, text: str, first: int, whole: bool) -> int | None:
+    async def wrong(self, check: TaskCheck, trace: Trace, text: str, first: int, whole: bool, decode: Decode) -> int | None:
         """The token with which the first wrong step begins, or the missing one should; None where there is nothing to mend."""
         found = await self.critic(check.task, text)
         start, end = next(((start, end) for start, end, value in found.parts if value < 0.5), (None, 0)) if found else (None, 0)
         if start is None or (end == len(text) and (trace.stop_reason == "length" or (not whole and start == end))):
             return None
         drawn = trace.tokens[first:]
-        before = bisect_right(range(len(drawn) + 1), start, key=lambda n: len(self.decode(drawn[:n]))) - 1
+        before = bisect_right(range(len(drawn) + 1), start, key=lambda n: len(decode(drawn[:n]))) - 1
         return first + min(before, len(drawn) - 1)
 
 

@@ -26,15 +26,13 @@ class branched:
     without one has no branches. A branch may be as long as the answer might have been. Each answer's score is marked on its trace
     as ``branch_score`` (an oracle); ``over_branches`` makes siblings of them. The answer is the first one, drawn plainly.
 
-    ``reader`` is a policy that gives the entropy at each token, ``evaluate(tokens, "entropy")``, such as ``Reading``; ``decode``
-    the tokenizer's of the answering policy.
+    ``reader`` is a policy that gives the entropy at each token, ``evaluate(tokens, "entropy")``, such as ``Reading``.
 
     CURE [S060], stage 1: Li et al. 2025, arXiv 2508.11016 (4 answers of 3 branches, top 20, 2 letters). Differs from the paper in
     its code's cutting of long prefixes, which is not needed here. Entropies are those at temperature 1.
     """
 
     reader: Reads
-    decode: Decode
     branches: int = 3
     top: int = 20
     letters: int = 2
@@ -52,17 +50,17 @@ class branched:
         answer = Answer(first.text, first.id)
         report(answer)
         policy.mark(first, "branch_score", (await check(answer)).score)
-        places = self.candidates(first, await self.reader.evaluate(first.tokens, "entropy"))
+        places = self.candidates(first, await self.reader.evaluate(first.tokens, "entropy"), policy.decode)
         if not places:
             return answer
-        prefix = cut(first, dice(first.id).choice(places), self.decode)
+        prefix = cut(first, dice(first.id).choice(places), policy.decode)
         others = await gather(self.branch(prefix, policy, check) for _ in range(self.branches))
         return replace(answer, candidates=(answer, *others))
 
-    def candidates(self, trace: Trace, entropy: Sequence[float]) -> list[int]:
+    def candidates(self, trace: Trace, entropy: Sequence[float], decode: Decode) -> list[int]:
         """The places in a trace where a branch may begin, the most uncertain first; ``entropy`` (L) in nats."""
         order = sorted(range(trace.start + 1, len(trace.tokens)), key=lambda t: -entropy[t])
-        return [t for t in order if len(self.decode(trace.tokens[t : t + 1]).strip()) >= self.letters][: self.top]
+        return [t for t in order if len(decode(trace.tokens[t : t + 1]).strip()) >= self.letters][: self.top]
 
     async def branch(self, prefix: Trace, policy: View, check: Check) -> Answer:
         trace = await policy.extend(prefix, max_tokens=prefix.sampling.max_tokens - prefix.sampled_tokens)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from journeyman.protocols import View, words
 from journeyman.runner import Check
 from journeyman.scope import gather, report
-from journeyman.strategies.prefix import Decode, cut, dice
+from journeyman.strategies.prefix import cut, dice
 from journeyman.types import Answer, Question, Trace
 
 
@@ -21,14 +21,13 @@ class forked:
     The place is uniform in the first ``share`` of the greedy answer. Each way is judged once for each of ``budgets`` (tokens of
     the whole answer, rising; the last is the limit of sampling), cut there: marks on the trace of its draw are ``views``, with the
     scores as "budget_N", and ``branch_score``, that of the last. ``over_branches(summed_views(...))`` learns the draws. An oracle;
-    the answer is the greedy one. ``decode`` is the tokenizer's of the answering policy.
+    the answer is the greedy one.
 
     After [S173] Zhou et al. 2025, arXiv 2510.01982, whose randomness is one denoising step of a flow model (12 directions, the
     first half of the steps, three granularities). Differs from the paper in everything else: draws of a text are our
     extrapolation. What is learned from greedy continuations is not what sampling from the policy would give.
     """
 
-    decode: Decode
     budgets: tuple[int, ...]
     ways: int = 12
     step: int = 1
@@ -50,7 +49,7 @@ class forked:
         answer = Answer(greedy.text, greedy.id)
         report(answer)
         early = max(1, math.ceil(self.share * greedy.sampled_tokens))
-        prefix = cut(greedy, greedy.start + dice(greedy.id).randrange(early), self.decode)
+        prefix = cut(greedy, greedy.start + dice(greedy.id).randrange(early), policy.decode)
         others = await gather(self.way(prefix, policy, check) for _ in range(self.ways))
         return replace(answer, candidates=(answer, *others))
 
@@ -59,7 +58,7 @@ class forked:
         drawn = whole = await policy.extend(prefix, max_tokens=min(self.step, limit - len(prefix.tokens)))
         if drawn.stop_reason == "length" and len(drawn.tokens) < limit:
             whole = await policy.extend(drawn, temperature=0.0, max_tokens=limit - len(drawn.tokens))
-        texts = [self.decode(whole.tokens[prefix.start : prefix.start + n]) for n in self.budgets]
+        texts = [policy.decode(whole.tokens[prefix.start : prefix.start + n]) for n in self.budgets]
         different = list(dict.fromkeys(texts))
         judged = await gather((check(Answer(text, whole.id)) for text in different), strict=True)
         scores = {text: j.score for text, j in zip(different, judged, strict=True)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from journeyman.protocols import Schedule, View, value, words
 from journeyman.runner import use
-from journeyman.strategies.prefix import Decode, cut, dice
+from journeyman.strategies.prefix import cut, dice
 from journeyman.types import Answer, Question
 
 
@@ -19,12 +19,11 @@ class guided:
     roll-out by the guide); ``lots(0.8)``: one or the other at each step of the run (LOLS); ``after(20)``: first the second, later
     the first (D2LOLS). The credit ``outcome_of`` learns what the policy drew, whichever part that is.
 
-    ``guide`` is a policy of the run with a name and weights of its own and the same tokenizer; ``decode`` is the tokenizer's.
+    ``guide`` is a policy of the run with a name and weights of its own and the same tokenizer.
 
     RLGF [S170], Chang et al. 2023, arXiv 2306.11816 (mixing 0.8; 0.6 and 1 on some tasks).
     """
 
-    decode: Decode
     guide_first: float | Schedule = 1.0
     mixing: float = 0.8
     guide: View | use = use("guide")
@@ -47,6 +46,6 @@ class guided:
         rng, h = dice(opening.id), 0
         if rng.random() < self.mixing and opening.sampled_tokens > 1:
             h = rng.randint(1, opening.sampled_tokens - 1)
-        prefix = cut(opening, opening.start + h, self.decode)
+        prefix = cut(opening, opening.start + h, begins.decode)
         whole = await ends.extend(prefix, max_tokens=opening.sampling.max_tokens - h)
-        return Answer(self.decode(whole.tokens[opening.start :]), whole.id)
+        return Answer(ends.decode(whole.tokens[opening.start :]), whole.id)

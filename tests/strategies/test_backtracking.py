@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from functools import partial
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from journeyman.feedback import auto
 from journeyman.feedback.critics import by_solver
 from journeyman.feedback.critique import of_steps
 from journeyman.policies import load_policy
-from journeyman.recipes.critics import text_of
 from journeyman.runner import Runner
 from journeyman.strategies import backtracking, sample
 from journeyman.tasks import load_tasks
@@ -38,7 +36,7 @@ def lines(words, most=4):
 
 
 def search(policy, tries=64, critic=four_ok, siblings=8, **kw):
-    return groups(backtracking(decode, critic, tries), {"policy": policy}, siblings, **kw)[0]
+    return groups(backtracking(critic, tries), {"policy": policy}, siblings, **kw)[0]
 
 
 def test_it_ends_with_sound_work_alone_and_charges_every_detour():
@@ -83,7 +81,7 @@ def test_each_step_has_tries_of_its_own_and_is_drawn_alone():
         missing = 4 - before.count("\n")
         return ("ok\n" if drawn[before] > 2 else "no\n") + "ok\n" * (missing - 1) if missing else ""
 
-    [group] = groups(backtracking(decode, four_ok, 2), {"policy": ScriptedPolicy(reply)}, 1)
+    [group] = groups(backtracking(four_ok, 2), {"policy": ScriptedPolicy(reply)}, 1)
     [attempt] = group.attempts
     assert attempt.answer.text == "ok\n" * 4
     assert drawn == {"ok\n" * k: 3 for k in range(4)} | {"ok\n" * 4: 1}
@@ -149,7 +147,7 @@ def test_the_same_seed_searches_the_same_way():
 
 def test_it_refuses_a_negative_number_of_tries():
     with pytest.raises(ValueError, match="at least 0"):
-        backtracking(decode, four_ok, -1)
+        backtracking(four_ok, -1)
 
 
 def test_it_finds_sound_work_more_often_than_the_packaged_model_alone():
@@ -162,7 +160,7 @@ def test_it_finds_sound_work_more_often_than_the_packaged_model_alone():
         return all(value == 1.0 for *_, value in asyncio.run(by_solver()(task, text)).parts)
 
     found = []
-    for strategy in (sample(), backtracking(partial(text_of, policy), by_solver(), 8)):
+    for strategy in (sample(), backtracking(tries=8)):
         runner = Runner(strategy, auto(), sampling=Sampling(320), seed=0)
         made = asyncio.run(runner.groups({"policy": policy}, [Assignment(t, 2) for t in tasks], "g"))
         right = [(g.task, a.answer.text) for g in made for a, score in zip(g.attempts, g.scores(), strict=True) if score == 1.0]

@@ -63,22 +63,26 @@ def test_a_prefix_is_the_trace_as_it_stood():
 def test_cure_card_candidates():
     """Entropies [2.5, .2, 1.9, .1, 1.2, .3] and top 2: the candidates are the tokens 2 and 4, for the first may not be left."""
     trace = Trace("t", tokens=tuple(range(9)), start=3)
-    part = branched(None, lambda tokens: "word", top=2)
-    assert part.candidates(trace, (9.0, 9.0, 9.0, 2.5, 0.2, 1.9, 0.1, 1.2, 0.3)) == [3 + 2, 3 + 4]
-    assert replace(part, top=9).candidates(trace, (0.0,) * 9) == [4, 5, 6, 7, 8]
+    part = branched(None, top=2)
+    assert part.candidates(trace, (9.0, 9.0, 9.0, 2.5, 0.2, 1.9, 0.1, 1.2, 0.3), lambda tokens: "word") == [3 + 2, 3 + 4]
+    assert replace(part, top=9).candidates(trace, (0.0,) * 9, lambda tokens: "word") == [4, 5, 6, 7, 8]
 
 
 def test_cure_leaves_no_end_no_blank_and_no_single_letter():
     texts = {0: "It", 1: " x", 2: "\n\n", 3: " two", 4: "", 5: "ab"}
     trace = Trace("t", tokens=(0, 1, 2, 3, 5, 4), start=0)
-    part = branched(None, lambda tokens: texts[tokens[0]])
-    assert part.candidates(trace, (5.0, 4.0, 3.0, 2.0, 2.5, 1.0)) == [4, 3]
-    assert replace(part, letters=1).candidates(trace, (5.0, 4.0, 3.0, 2.0, 2.5, 1.0)) == [1, 4, 3]
+    part = branched(None)
+
+    def decode(tokens):
+        return texts[tokens[0]]
+
+    assert part.candidates(trace, (5.0, 4.0, 3.0, 2.0, 2.5, 1.0), decode) == [4, 3]
+    assert replace(part, letters=1).candidates(trace, (5.0, 4.0, 3.0, 2.0, 2.5, 1.0), decode) == [1, 4, 3]
 
 
 def test_cure_card_one_group_of_16_whose_copied_prefixes_are_not_learned():
     policy = writes("abc", 5)
-    part = branched(reads([3], name="reader"), decode, top=1, letters=1)
+    part = branched(reads([3], name="reader"), top=1, letters=1)
     [group] = groups(part, {"policy": policy}, siblings=4)
     lessons = over_branches(group_mean())(group, render)
     assert len(lessons) == 4 + 4 * 3 == 16
@@ -103,20 +107,20 @@ def test_cure_card_one_group_of_16_whose_copied_prefixes_are_not_learned():
 
 
 def test_cure_branches_have_the_length_that_the_answer_might_have_had():
-    part = branched(reads([3], name="reader"), decode, top=1, letters=1)
+    part = branched(reads([3], name="reader"), top=1, letters=1)
     [group] = groups(part, {"policy": writes("abc", 50)}, sampling=Sampling(8))
     first, *others = group.attempts[0].traces
     assert [len(t.tokens) - first.start for t in (first, *others)] == [8] * 4
 
 
 def test_cure_without_a_place_to_leave_is_a_plain_answer():
-    [group] = groups(branched(reads([], name="reader"), decode), {"policy": writes("abc", 5)}, siblings=2)
+    [group] = groups(branched(reads([], name="reader")), {"policy": writes("abc", 5)}, siblings=2)
     assert [len(a.traces) for a in group.attempts] == [1, 1], "tokens of one byte have fewer than two letters"
     assert len(over_branches(group_mean())(group, render)) == 2
 
 
 def test_cure_takes_each_candidate_as_often_and_does_the_same_again():
-    part = branched(reads([3, 4, 5], name="reader"), decode, branches=1, top=3, letters=1)
+    part = branched(reads([3, 4, 5], name="reader"), branches=1, top=3, letters=1)
     [group] = groups(part, {"policy": writes("abc", 6)}, siblings=300)
     places = Counter(a.traces[1].start - a.traces[0].start for a in group.attempts)
     assert set(places) == {2, 3, 4}
@@ -126,7 +130,7 @@ def test_cure_takes_each_candidate_as_often_and_does_the_same_again():
 
 
 def test_cure_reading_is_charged():
-    part = branched(reads([3], name="reader", parameters=7), decode, top=1, letters=1)
+    part = branched(reads([3], name="reader", parameters=7), top=1, letters=1)
     [group] = groups(part, {"policy": writes("abc", 5)})
     first, *others = group.attempts[0].traces
     drawn = sum(t.sampled_tokens for t in (first, *others))
@@ -142,7 +146,7 @@ def test_a_branch_that_could_not_be_checked_is_an_abstention():
             raise RuntimeError("no verdict")
         return float(text[0] == "a")
 
-    part = branched(reads([2], name="reader"), decode, top=1, letters=1)
+    part = branched(reads([2], name="reader"), top=1, letters=1)
     [group] = groups(part, {"policy": writes("abc", 3)}, siblings=8, feedback=each(judge))
     marks = [t.marks["branch_score"] for a in group.attempts for t in a.traces]
     assert None in marks
@@ -154,14 +158,14 @@ def test_a_branch_that_could_not_be_checked_is_an_abstention():
 def test_a_reading_says_what_the_policy_was_unsure_of():
     """The entropies of the real model are those that its whole distributions have; and a text's vector is its mean state."""
     policy = Decoder.fresh(CONFIG, byte_tokenizer(), seed=0)
-    part = branched(Reading(policy), policy.chat.decode, letters=1, top=1)
+    part = branched(Reading(policy), letters=1, top=1)
     [group] = groups(part, {"policy": policy}, siblings=2, feedback=each(lambda task, text: float(len(text))))
     for a in group.attempts:
         first, branch, *_ = a.traces
         with torch.no_grad():
             each_logp = policy.model.logits(policy.model.hidden(torch.tensor([first.tokens])))[0].log_softmax(-1)
         entropy = [0.0, *(-(each_logp.exp() * each_logp).sum(-1))[:-1].tolist()]
-        known = part.candidates(first, entropy)
+        known = part.candidates(first, entropy, policy.decode)
         assert branch.start == known[0]
         assert branch.tokens[: branch.start] == first.tokens[: branch.start]
 
@@ -171,7 +175,7 @@ def test_a_reading_says_what_the_policy_was_unsure_of():
 
 def test_g2rpo_ways_differ_by_one_draw():
     policy = Decoder.fresh(CONFIG, byte_tokenizer(), seed=0)
-    part = forked(policy.chat.decode, (2, 4, 8), ways=40, step=1)
+    part = forked((2, 4, 8), ways=40, step=1)
     tasks = [Task(q, user(q), "a") for q in "pq"]
     count = each(lambda task, text: float(sum(text.encode()) % 7))
     for group in groups(part, {"policy": policy}, feedback=count, tasks=tasks, sampling=Sampling(8)):
@@ -211,7 +215,7 @@ def test_g2rpo_card_views():
 
 def guided_none():
     """A strategy of one plain answer."""
-    return branched(reads([], name="reader"), decode)
+    return branched(reads([], name="reader"))
 
 
 # ---------------------------------------------------------------------------------------- RLGF
@@ -223,19 +227,19 @@ def pair(length=4):
 
 def test_rlgf_card_the_switch_point():
     """L = 5: h is 0 with probability .2, else uniform on 1 to 4; its mean is 2."""
-    [group] = groups(guided(decode), pair(), siblings=1000)
+    [group] = groups(guided(), pair(), siblings=1000)
     h = np.array([a.answer.text.count("g") for a in group.attempts])
     counts = np.bincount(h, minlength=5)
     assert np.abs(counts / 1000 - 0.2).max() < 0.045
     assert h.mean() == pytest.approx(2.0, abs=0.15)
     assert {a.answer.text for a in group.attempts} == {"g" * k + "p" * (4 - k) for k in range(5)}
-    assert groups(guided(decode, mixing=0.0), pair(), siblings=20)[0].attempts[0].answer.text == "pppp"
+    assert groups(guided(mixing=0.0), pair(), siblings=20)[0].attempts[0].answer.text == "pppp"
 
 
 @pytest.mark.parametrize(("first", "text", "mask"), [(1.0, "ggpp", [0, 0, 1, 1, 1]), (0.0, "ppgg", [1, 1, 0, 0, 0])])
 def test_rlgf_card_masks(first, text, mask):
     """L = 5, h = 2: PPO++ learns [0, 0, 1, 1, 1], AggreVaTeD [1, 1, 0, 0, 0], each from the score of the whole."""
-    [group] = groups(guided(decode, first), pair(), siblings=60, feedback=share_of("p"))
+    [group] = groups(guided(first), pair(), siblings=60, feedback=share_of("p"))
     found = [a for a in group.attempts if a.answer.text == text]
     assert found
     lessons = {x.attempt: x for x in outcome_of()(group, render)}
@@ -253,13 +257,13 @@ def test_rlgf_card_masks(first, text, mask):
 
 
 def test_rlgf_a_guide_that_writes_nothing_is_plain_sampling():
-    [group] = groups(guided(decode, mixing=0.0), pair(), siblings=3)
+    [group] = groups(guided(mixing=0.0), pair(), siblings=3)
     for x, y in zip(outcome_of()(group, render), outcome()(group, render), strict=True):
         assert x == y
 
 
 def test_rlgf_lengths_and_costs():
-    [group] = groups(guided(decode, 1.0, mixing=1.0), pair(50), siblings=20, sampling=Sampling(8))
+    [group] = groups(guided(1.0, mixing=1.0), pair(50), siblings=20, sampling=Sampling(8))
     for a in group.attempts:
         opening, whole = a.traces
         assert len(whole.tokens) - opening.start == 8
@@ -268,7 +272,7 @@ def test_rlgf_lengths_and_costs():
 
 
 def test_rlgf_an_answer_of_one_token_has_no_second_part():
-    [group] = groups(guided(decode, 1.0, mixing=1.0), pair(0), siblings=3)
+    [group] = groups(guided(1.0, mixing=1.0), pair(0), siblings=3)
     assert {a.answer.text for a in group.attempts} == {""}
     assert all(whole.start == opening.start for opening, whole in (a.traces for a in group.attempts))
 
@@ -299,7 +303,7 @@ def test_orders_of_lols_and_d2lols():
 
 def test_guided_asks_its_schedule():
     order = after(1)
-    part = guided(decode, order, mixing=1.0)
+    part = guided(order, mixing=1.0)
     begins = {a.answer.text[0] for a in groups(part, pair(), siblings=5)[0].attempts}
     order.observe([])
     assert begins == {"p"}
@@ -334,10 +338,10 @@ def test_repexp_on_a_real_model():
 
 
 def test_the_impossible_is_refused():
-    for make in (lambda: branched(None, decode, branches=0), lambda: branched(None, decode, top=0),
-                 lambda: branched(None, decode, letters=0), lambda: forked(decode, (4,), ways=1), lambda: forked(decode, ()),
-                 lambda: forked(decode, (4, 4)), lambda: forked(decode, (4,), step=0), lambda: forked(decode, (4,), share=0.0),
-                 lambda: guided(decode, 0.5), lambda: guided(decode, mixing=1.5), lambda: lots(1.5), lambda: after(-1),
+    for make in (lambda: branched(None, branches=0), lambda: branched(None, top=0),
+                 lambda: branched(None, letters=0), lambda: forked((4,), ways=1), lambda: forked(()),
+                 lambda: forked((4, 4)), lambda: forked((4,), step=0), lambda: forked((4,), share=0.0),
+                 lambda: guided(0.5), lambda: guided(mixing=1.5), lambda: lots(1.5), lambda: after(-1),
                  lambda: coreset(None, n=2, keep=3), lambda: coreset(None, lam=0.0)):  # fmt: skip
         with pytest.raises(ValueError, match="expected"):
             make()
@@ -345,5 +349,5 @@ def test_the_impossible_is_refused():
 
 def test_a_guide_is_bound_by_the_runner():
     with pytest.raises(ValueError, match="run it with a Runner"):
-        guided(decode)(TASK.question, SimpleNamespace(name="policy")).send(None)
-    assert guided(decode).guide == use("guide")
+        guided()(TASK.question, SimpleNamespace(name="policy")).send(None)
+    assert guided().guide == use("guide")
