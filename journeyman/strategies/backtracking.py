@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from journeyman.feedback.critics import by_solver
 from journeyman.feedback.critique import Critic
-from journeyman.protocols import View, words
+from journeyman.protocols import Schedule, View, value, words
 from journeyman.runner import TaskCheck
 from journeyman.scope import report
 from journeyman.strategies.prefix import Decode, cut
@@ -24,6 +24,7 @@ class backtracking:
     Where each step is right with probability p, n steps are with p^n in a plain sample; here they take about n / p draws of one
     step. The search ends, too, where the critic abstains and where the first wrong step is one that the limit of tokens cut off.
     A step ends with its line, and where it opens an answer tag with the closing one. All that is drawn is charged.
+    ``temperature`` is that of whole draws; a wrong step is drawn anew at the run's own, where more than one way must be found.
 
     The critic must say which step is wrong; ``by_solver()`` abstains where no exact checker knows the task. The first wrong step is
     what process supervision labels (Lightman et al. 2023, arXiv 2305.20050; a person does there). The search is the plainest there
@@ -32,6 +33,7 @@ class backtracking:
 
     critic: Critic = by_solver()
     tries: int = 16
+    temperature: float | Schedule | None = None
     needs = words("oracle", "tokens")
     gives = words("answer")
 
@@ -40,7 +42,8 @@ class backtracking:
             raise ValueError(f"backtracking has tries={self.tries}, expected at least 0")
 
     async def __call__(self, question: Question, policy: View, check: TaskCheck) -> Answer:
-        trace = stem = await policy.sample(question.prompt)
+        warmth = None if self.temperature is None else value(self.temperature)
+        trace = stem = await policy.sample(question.prompt, temperature=warmth)
         first, limit, whole, tried = trace.start, trace.start + trace.sampling.max_tokens, True, 0
         while True:
             text = policy.decode(trace.tokens[first:])
@@ -49,7 +52,7 @@ class backtracking:
             if at is None and (whole or len(trace.tokens) == limit):
                 return answer
             if at is None:
-                trace, whole = await policy.extend(trace, max_tokens=limit - len(trace.tokens)), True
+                trace, whole = await policy.extend(trace, max_tokens=limit - len(trace.tokens), temperature=warmth), True
                 continue
             again = at <= len(stem.tokens) < len(trace.tokens)
             stem, tried = (stem, tried + 1) if again else (cut(trace, max(at, trace.start), policy.decode), 1)
@@ -61,7 +64,7 @@ class backtracking:
     async def wrong(self, check: TaskCheck, trace: Trace, text: str, first: int, whole: bool, decode: Decode) -> int | None:
         """The token with which the first wrong step begins, or the missing one should; None where there is nothing to mend."""
         found = await self.critic(check.task, text)
-        start, end = next(((start, end) for start, end, value in found.parts if value < 0.5), (None, 0)) if found else (None, 0)
+        start, end = next(((start, end) for start, end, v in found.parts if v < 0.5), (None, 0)) if found else (None, 0)
         if start is None or (end == len(text) and (trace.stop_reason == "length" or (not whole and start == end))):
             return None
         drawn = trace.tokens[first:]
