@@ -43,7 +43,8 @@ def hpt(
     batch: Tasks a step.
     siblings: Attempts at each task.
     gate: Mean accuracy of the attempts up to which a task's demonstration is learned.
-    sft_weight: Weight of the demonstrations' loss (0.3 for the paper's smallest model).
+    sft_weight: Weight of the demonstrations' loss (0.3 for the paper's smallest model; 0.01 did best of 1, 0.1 and 0.01 on the
+        packaged one, runs/arena.md).
     """
     source = solved(tasks_of(tasks))
     loss = mix(rl=surrogate(no_clip, over_behaviour, fixed_length(max_tokens)), sft=weighted(nll(), sft_weight))

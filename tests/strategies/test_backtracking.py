@@ -95,6 +95,14 @@ def test_where_the_tries_run_out_the_answer_ends_with_the_wrong_step():
     assert {a.answer.text for a in search(policy, 0).attempts} == {"ok\nno\nok\nok\n"}
 
 
+def test_whole_draws_have_a_temperature_of_their_own():
+    [group] = groups(backtracking(four_ok, temperature=0.25), {"policy": lines(["ok", "no"])}, 8, sampling=Sampling(32, 0.75))
+    warmth = {t.sampling.stop: set() for a in group.attempts for t in a.traces}
+    for trace in (t for a in group.attempts for t in a.traces):
+        warmth[trace.sampling.stop].add(trace.sampling.temperature)
+    assert warmth == {(): {0.25}, ("\n",): {0.75}}
+
+
 def test_an_answer_of_several_lines_is_drawn_to_its_closing_tag():
     """The wrong answer has two lines, as the right one has."""
 
