@@ -1,15 +1,18 @@
 """Search back to the first wrong step: what it ends with, when it gives up, what it charges, and that it beats sampling."""
 
 import asyncio
+import random
 from collections import Counter
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from journeyman.credit import imitate_best
 from journeyman.feedback import auto
 from journeyman.feedback.critics import by_solver
-from journeyman.feedback.critique import of_steps
+from journeyman.feedback.critique import Critique, of_steps
 from journeyman.policies import load_policy
 from journeyman.runner import Runner
 from journeyman.strategies import backtracking, sample
@@ -151,6 +154,26 @@ async def by_lines(task, text):
 def test_the_same_seed_searches_the_same_way():
     first, second = (search(lines(["ok", "no"])).attempts for _ in range(2))
     assert timeless(first) == timeless(second)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 3))
+@settings(deadline=None, max_examples=60)
+def test_any_critic_and_any_policy_come_to_an_end(seed, tries):
+    """Answers of any letters, tags and lines; a critic that says anything of any part, and of the same text not always the same."""
+    rng = random.Random(seed)
+    pieces = ["ok", "\n", "<answer>", "</answer>", " ", "é", ""]
+
+    async def critic(task, text):
+        places = sorted(rng.randrange(len(text) + 1) for _ in range(2 * rng.randrange(4)))
+        parts = tuple((a, b, rng.choice([0.0, 0.5, 1.0])) for a, b in zip(places[::2], places[1::2], strict=True))
+        return rng.choice([Critique(parts, ""), None]) if rng.random() < 0.3 else Critique(parts, "")
+
+    policy = ScriptedPolicy(lambda text, dice: "".join(dice.choice(pieces) for _ in range(dice.randrange(12))))
+    [group] = groups(backtracking(critic, tries), {"policy": policy}, 2, sampling=Sampling(24))
+    for a in group.attempts:
+        assert a.error is None
+        assert a.cost.calls <= 2 + 24 * (tries + 1) * 2
+        assert len(a.trace(a.answer.trace).tokens) <= a.traces[0].start + 24
 
 
 def test_it_refuses_a_negative_number_of_tries():
