@@ -15,23 +15,24 @@ from journeyman.recipes.parts import EVERY_FRONTIER
 from journeyman.run import Learners, Run
 from journeyman.strategies import backtracking
 
-BELOW = "leg_counting@2,letter_counting@2,knights_knaves@2"  # where the search succeeds more often than at their frontier
+# one level below, where the search succeeds more often
+BELOW = "leg_counting@2,simple_equations@2,gcd@1,fraction_simplification@1,letter_counting@2,mini_sudoku@2,knights_knaves@2"
 
 
 def recipe(
     policy: str = "base",
     tasks: str = f"{EVERY_FRONTIER},{BELOW}",
-    steps: int = 320,
+    steps: int = 420,
     batch: int = 128,
     siblings: int = 1,
     tries: int = 8,
-    temperature: float = 0.5,
+    temperature: float = 1.0,
     lr: float = 5e-4,
     max_tokens: int = 448,
     seed: int = 0,
 ) -> Run:
-    """Expert iteration with ``backtracking`` by exact step checkers: answers are drawn cool and their wrong steps anew at
-    temperature 1; the learning rate falls linearly to 0."""
+    """Expert iteration with ``backtracking`` by exact step checkers: answers are drawn at ``temperature`` and their wrong steps
+    anew at 1; the learning rate falls linearly to 0."""
     run = expert_iteration(
         policy,
         tasks,
