@@ -115,9 +115,9 @@ def test_prof_needs_two_attempts_that_stay(guesser):
         recipes.prof(policy=guesser, tasks=TASKS, feedback="exact", critic=letters, siblings=4)
 
 
-def test_a_policy_without_a_tokenizer_is_refused():
-    with pytest.raises(ValueError, match="ScriptedPolicy has no tokenizer"):
-        criticised(exact(), letters, Policies(policy=ScriptedPolicy(lambda text, rng: "a"))).decode((97,))
+def test_spans_are_placed_by_the_policys_own_tokens():
+    part = criticised(exact(), letters, Policies(policy=ScriptedPolicy(lambda text, rng: "a")))
+    assert part.decode((97, 98, 0)) == "ab"
 
 
 async def coin(task, text):
