@@ -9,12 +9,9 @@ A recipe of one's own that changes three things of another: the expert's tempera
 families that the base hardly ever solves at their frontier are also practised one level below.
 """
 
-from dataclasses import replace
-
-from journeyman.learners import Gradient, linear
 from journeyman.recipes import expert_iteration
-from journeyman.recipes.parts import EVERY_FRONTIER
-from journeyman.run import Learners, Run
+from journeyman.recipes.parts import EVERY_FRONTIER, falling
+from journeyman.run import Run
 
 BELOW = "leg_counting@2,simple_equations@2,fraction_simplification@1,mini_sudoku@2,knights_knaves@2"
 
@@ -33,9 +30,4 @@ def recipe(
     """Expert iteration with answers drawn ever cooler, from ``temperature`` to ``last_temperature`` at 70 % of the steps, learned
     at a rate that falls linearly to 0."""
     expert = f"sample(temperature=ramp({temperature}, {last_temperature}, {max(1, round(0.7 * steps))}))"
-    run = expert_iteration(policy, tasks, expert, steps=steps, batch=batch, lr=lr, max_tokens=max_tokens, seed=seed)
-    learner = run.learners["policy"]
-    assert isinstance(learner, Gradient)
-    updates = learner.updates * steps
-    decaying = replace(learner, schedule=linear(updates, min(10, updates // 2)))
-    return replace(run, learners=Learners({"policy": decaying}))
+    return falling(expert_iteration(policy, tasks, expert, steps=steps, batch=batch, lr=lr, max_tokens=max_tokens, seed=seed))

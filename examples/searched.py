@@ -7,12 +7,9 @@ told where its first wrong step is, which the model is not in any exam. The exam
 with the text of ``journeyman.recipes.parts.EVERY_FRONTIER`` makes it the frontier levels only.
 """
 
-from dataclasses import replace
-
-from journeyman.learners import Gradient, linear
 from journeyman.recipes import expert_iteration
-from journeyman.recipes.parts import EVERY_FRONTIER
-from journeyman.run import Learners, Run
+from journeyman.recipes.parts import EVERY_FRONTIER, falling
+from journeyman.run import Run
 from journeyman.strategies import backtracking
 
 # one level below, where the search succeeds more often
@@ -44,7 +41,4 @@ def recipe(
         max_tokens=max_tokens,
         seed=seed,
     )
-    learner = run.learners["policy"]
-    assert isinstance(learner, Gradient)
-    updates = learner.updates * steps
-    return replace(run, learners=Learners({"policy": replace(learner, schedule=linear(updates, min(10, updates // 2)))}))
+    return falling(run)

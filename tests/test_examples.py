@@ -7,6 +7,7 @@ import pytest
 from journeyman import recipes, strategies
 from journeyman.assemble import find_recipe
 from journeyman.protocols import value
+from journeyman.recipes.parts import falling
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -48,3 +49,8 @@ def test_searched_draws_wrong_steps_anew_and_lets_its_learning_rate_fall():
     assert isinstance(run.runner.strategy, strategies.backtracking)
     assert (run.runner.strategy.tries, run.batch, run.curriculum.siblings) == (3, 128, 1)
     assert [run.learners["policy"].schedule(step) for step in (10, 55, 100)] == pytest.approx([1, 0.5, 0])
+
+
+def test_a_rate_falls_only_where_the_optimiser_steps_are_known():
+    with pytest.raises(ValueError, match="actor_critic, expected Gradient"):
+        falling(recipes.ppo())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from journeyman import feedback as feedbacks
 from journeyman import strategies
+from journeyman.learners import Gradient, linear
 from journeyman.literal import parse
 from journeyman.policies import load_policy
 from journeyman.protocols import Feedback, Strategy, Tasks, Trainable
-from journeyman.run import Policies
+from journeyman.run import Learners, Policies, Run
 from journeyman.tasks import load_tasks
 
 FRONTIER = "gym:rotate_matrix@2,simple_equations@3,leg_counting@2"
@@ -39,3 +42,12 @@ def strategy_of(strategy: str | Strategy) -> Strategy:
 def feedback_of(feedback: str | Feedback) -> Feedback:
     """A literal call ("exact()", "auto" for what fits the tasks), or a feedback already made."""
     return parse(feedback, feedbacks) if isinstance(feedback, str) else feedback
+
+
+def falling(run: Run) -> Run:
+    """The run with a learning rate that falls linearly to 0 at its last optimiser step, after a warm-up of at most ten."""
+    learner = run.learners["policy"]
+    if not isinstance(learner, Gradient):
+        raise ValueError(f"the learner is {type(learner).__name__}, expected Gradient, whose optimiser steps are known beforehand")
+    updates = learner.updates * run.last
+    return replace(run, learners=Learners({"policy": replace(learner, schedule=linear(updates, min(10, updates // 2)))}))
